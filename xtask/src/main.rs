@@ -1,0 +1,2 @@
+//! Project tasks: test, lint, bench, interop.
+fn main() {}
