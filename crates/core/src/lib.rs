@@ -1,1 +1,29 @@
-//! placeholder
+//! The vocabulary of Chancery: ids, names, time, randomness, secrets, scopes, actors, lineage,
+//! the nouns of the directory and their states, decisions and audit events.
+//!
+//! No input or output happens here: no clock, no random source, no environment, no files. Time and
+//! randomness are traits that the edge implements and everything else receives.
+
+pub mod actor;
+pub mod agent;
+pub mod assurance;
+pub mod binding;
+pub mod blueprint;
+pub mod client;
+pub mod decision;
+pub mod event;
+pub mod grant;
+pub mod id;
+pub mod issuer;
+pub mod lineage;
+pub mod name;
+pub mod noun;
+pub mod proposal;
+pub mod random;
+pub mod resource;
+pub mod scope;
+pub mod secret;
+pub mod tenant;
+pub mod time;
+pub mod uri;
+pub mod user;

@@ -1,0 +1,168 @@
+//! Audit events: immutable facts, each a leaf of the tenant's log.
+
+use crate::actor::Actor;
+use crate::id::{DecisionId, EventId, TenantId};
+use crate::noun::Noun;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// An event that is about to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id.
+    pub id: EventId,
+    /// The tenant it belongs to.
+    pub tenant: TenantId,
+    /// When.
+    pub time: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+    /// How it ended.
+    pub outcome: EventOutcome,
+    /// Who caused it.
+    pub actor: Actor,
+    /// Ids that the event is about, each with the part it plays (`agent`, `grant`, `token`, …).
+    pub ids: Vec<(&'static str, String)>,
+    /// The decision behind it.
+    pub decision: Option<DecisionId>,
+    /// Parts that are personal or may be erased; the leaf holds only a keyed commitment to each.
+    pub parts: Vec<Part>,
+}
+
+/// A part of an event that is kept beside the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it is: `state`, `request`, `facts`, …
+    pub name: &'static str,
+    /// How long it is kept.
+    pub class: PartClass,
+    /// Its JSON text.
+    pub content: String,
+}
+
+/// Retention classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartClass {
+    /// What operators need to rebuild the past.
+    Operational,
+    /// About a person.
+    Personal,
+    /// Arguments of calls.
+    Arguments,
+    /// A stored decision.
+    Decision,
+}
+
+impl PartClass {
+    /// The word stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Operational => "operational",
+            Self::Personal => "personal",
+            Self::Arguments => "arguments",
+            Self::Decision => "decision",
+        }
+    }
+}
+
+/// How an event ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventOutcome {
+    /// It was done.
+    Ok,
+    /// It was refused.
+    Denied,
+    /// It could not be done.
+    Failed,
+}
+
+impl EventOutcome {
+    /// The word stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// A token was asked for: issued or refused.
+    TokenIssued,
+    /// A token was revoked by its holder.
+    TokenRevoked,
+    /// A caller could not be authenticated.
+    AuthenticationFailed,
+    /// A noun was changed.
+    Changed(Noun, Change),
+    /// A signing key was made or retired.
+    KeyChanged,
+    /// A management request was refused by policy.
+    ManagementDenied,
+    /// A tenant's log began.
+    LogStarted,
+    /// The log was continued from a restored database; names the last known checkpoint.
+    LogRestored,
+    /// A part was erased.
+    PartErased,
+    /// The enrolment code was used.
+    Enrolled,
+}
+
+/// What was done to a noun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Made.
+    Created,
+    /// Its spec changed.
+    Updated,
+    /// Put into use, or back into it.
+    Activated,
+    /// Stopped.
+    Suspended,
+    /// Ended for good.
+    Retired,
+    /// Stopped at once with everything that hangs on it.
+    Killed,
+    /// Its secret was reset.
+    SecretReset,
+}
+
+impl Change {
+    /// The word in event kinds.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Activated => "activated",
+            Self::Suspended => "suspended",
+            Self::Retired => "retired",
+            Self::Killed => "killed",
+            Self::SecretReset => "secret_reset",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TokenIssued => f.write_str("token.issued"),
+            Self::TokenRevoked => f.write_str("token.revoked"),
+            Self::AuthenticationFailed => f.write_str("authentication.failed"),
+            Self::Changed(noun, change) => write!(f, "{noun}.{}", change.as_str()),
+            Self::KeyChanged => f.write_str("key.changed"),
+            Self::ManagementDenied => f.write_str("management.denied"),
+            Self::LogStarted => f.write_str("log.started"),
+            Self::LogRestored => f.write_str("log.restored"),
+            Self::PartErased => f.write_str("part.erased"),
+            Self::Enrolled => f.write_str("user.enrolled"),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Trusted issuers: outside parties whose signed tokens are verified.
+
+use crate::id::IssuerId;
+use crate::name::Name;
+use crate::noun::{Noun, Record, Spec, SpecError};
+use crate::uri::check_base_url;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is specific to a trusted issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedIssuerSpec {
+    /// The exact `iss` value of its tokens.
+    pub issuer: String,
+    /// Whose tokens it issues. Never both by accident: both only when both are listed.
+    pub purposes: Vec<IssuerPurpose>,
+    /// Where its keys come from.
+    pub keys: KeySource,
+    /// The `aud` values that a user token may carry to be accepted here. A token must have one.
+    #[serde(default)]
+    pub audiences: Vec<String>,
+    /// How claims become roles and groups.
+    #[serde(default)]
+    pub claims: ClaimMapping,
+}
+
+/// A trusted issuer.
+pub type TrustedIssuer = Record<IssuerId, TrustedIssuerSpec>;
+
+/// What an issuer's tokens may prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IssuerPurpose {
+    /// Its tokens identify people.
+    Users,
+    /// Its tokens identify what runs an agent.
+    Runtimes,
+}
+
+/// Where an issuer's public keys come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// From `{issuer}/.well-known/openid-configuration` (OpenID Connect Discovery §4).
+    Discovery,
+    /// From this URL of a JWK set (RFC 7517 §5).
+    JwksUri(String),
+    /// From this JWK set, for private clusters and air-gapped sites.
+    Inline(serde_json::Value),
+}
+
+/// Which claims carry what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimMapping {
+    /// The claim with the person's roles: a name, or a JSON pointer (RFC 6901) if it starts with `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<String>,
+    /// The claim with the person's groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<String>,
+    /// Outside values of the roles claim and the roles here that they give. Empty: values are taken as
+    /// they are, except the built-in roles, which only an explicit entry can give.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub role_map: BTreeMap<String, Name>,
+    /// Attributes that policies may read, and the claims they come from.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl TrustedIssuerSpec {
+    /// Whether its tokens may prove this.
+    pub fn serves(&self, purpose: IssuerPurpose) -> bool {
+        self.purposes.contains(&purpose)
+    }
+}
+
+impl Spec for TrustedIssuerSpec {
+    type Id = IssuerId;
+    const NOUN: Noun = Noun::TrustedIssuer;
+
+    fn check(&self, _name: &Name) -> Result<(), SpecError> {
+        let is_url = check_base_url(self.issuer.trim_end_matches('/')).is_ok();
+        if !is_url && self.keys == KeySource::Discovery {
+            return Err(SpecError::field("issuer", "is an https URL when keys come from discovery"));
+        }
+        if self.purposes.is_empty() {
+            return Err(SpecError::field("purposes", "names `users`, `runtimes` or both"));
+        }
+        if self.serves(IssuerPurpose::Users) && self.audiences.is_empty() {
+            return Err(SpecError::field("audiences", "names at least one audience when the issuer is for users"));
+        }
+        if self.audiences.iter().any(|audience| audience.contains('*')) {
+            return Err(SpecError::field("audiences", "has no wildcard"));
+        }
+        if let KeySource::JwksUri(uri) = &self.keys
+            && check_base_url(uri.split('?').next().unwrap_or_default()).is_err()
+        {
+            return Err(SpecError::field("keys.jwks_uri", "is an https URL"));
+        }
+        Ok(())
+    }
+}

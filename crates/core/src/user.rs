@@ -1,0 +1,70 @@
+//! Users: people, keyed by issuer and subject, never by e-mail.
+
+use crate::id::UserId;
+use crate::name::Name;
+use crate::noun::{Noun, Record, Spec, SpecError};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is specific to a user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserSpec {
+    /// The name of the trusted issuer, or `local` for an account of our own.
+    pub issuer: Name,
+    /// The `sub` that the issuer gives the person.
+    pub subject: String,
+    /// Roles held, after mapping.
+    #[serde(default)]
+    pub roles: BTreeSet<Name>,
+    /// Groups the person is in.
+    #[serde(default)]
+    pub groups: BTreeSet<String>,
+    /// Attributes that policies may read.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// When the issuer last vouched for roles, groups and attributes (the `iat` of its token).
+    #[serde(default)]
+    pub as_of: Timestamp,
+}
+
+/// A user.
+pub type User = Record<UserId, UserSpec>;
+
+/// The built-in role that may change the directory and policies.
+pub const ADMINISTRATOR: &str = "administrator";
+/// The built-in role that reads everything and changes nothing.
+pub const AUDITOR: &str = "auditor";
+/// The built-in role of somebody who answers for agents.
+pub const OWNER: &str = "owner";
+/// The issuer name of accounts that Chancery itself keeps.
+pub const LOCAL_ISSUER: &str = "local";
+
+impl UserSpec {
+    /// The name that a user gets who is first seen in a token: issuer and subject where the subject is
+    /// made of name characters, so that policies read well.
+    pub fn default_name(&self) -> Option<Name> {
+        format!("{}:{}", self.issuer, self.subject).parse().ok()
+    }
+
+    /// Whether the person holds a role or group of this name. Groups are written `group:NAME`.
+    pub fn holds(&self, role_or_group: &str) -> bool {
+        match role_or_group.strip_prefix("group:") {
+            Some(group) => self.groups.contains(group),
+            None => self.roles.iter().any(|role| role.as_str() == role_or_group),
+        }
+    }
+}
+
+impl Spec for UserSpec {
+    type Id = UserId;
+    const NOUN: Noun = Noun::User;
+
+    fn check(&self, _name: &Name) -> Result<(), SpecError> {
+        if self.subject.is_empty() || self.subject.len() > 255 {
+            return Err(SpecError::field("subject", "has 1 to 255 bytes"));
+        }
+        Ok(())
+    }
+}
