@@ -66,6 +66,11 @@ pub struct ScopeRow {
 impl ScopeRow {
     /// The first limit that refuses the scope, if any.
     pub fn refused_by(&self) -> Option<&'static str> {
+        self.refusals().next()
+    }
+
+    /// Every limit that refuses the scope.
+    pub fn refusals(&self) -> impl Iterator<Item = &'static str> {
         [
             ("parent", self.parent),
             ("ceiling", self.ceiling),
@@ -74,7 +79,7 @@ impl ScopeRow {
             ("policy", self.policy),
         ]
         .into_iter()
-        .find(|(_, allowed)| *allowed == Some(false))
+        .filter(|(_, allowed)| *allowed == Some(false))
         .map(|(limit, _)| limit)
     }
 }

@@ -1,0 +1,211 @@
+//! Facts as Cedar entities and context.
+
+use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Value};
+use chancery_core::name::Name;
+use chancery_core::proposal::{Facts, ResourceFacts, UserFacts};
+use chancery_core::resource::Sensitivity;
+use chancery_core::scope::Scope;
+use chancery_core::time::Timestamp;
+use std::collections::HashMap;
+use std::str::FromStr as _;
+use std::sync::LazyLock;
+
+/// Why facts could not be given to Cedar; always a deny.
+#[derive(Debug, thiserror::Error)]
+#[error("facts could not be evaluated: {0}")]
+pub(crate) struct FactError(String);
+
+impl FactError {
+    pub(crate) fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// An entity's uid.
+pub(crate) fn uid(kind: Kind, id: &str) -> EntityUid {
+    let name = TYPES.get(&kind).cloned();
+    // PROOF: every kind's type name is parsed when the table is built, and a test looks each one up.
+    let name = name.unwrap_or_else(|| TYPES.values().next().cloned().unwrap_or_else(unreachable_type));
+    EntityUid::from_type_name_and_id(name, EntityId::new(id))
+}
+
+/// The entity types of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Tenant,
+    Role,
+    Group,
+    User,
+    Service,
+    Blueprint,
+    Agent,
+    Resource,
+    Scope,
+    Instance,
+    Record,
+    Action,
+}
+
+/// The entities of a token proposal, in the order in which they are found.
+pub(crate) fn issue_entities(facts: &Facts) -> Result<Vec<Entity>, FactError> {
+    let mut entities = vec![agent(facts)?, instance(facts)?];
+    for link in facts.chain.iter().chain(&facts.delegated_by) {
+        if *link != facts.agent.name {
+            entities.push(Entity::with_uid(uid(Kind::Agent, link.as_str())));
+        }
+    }
+    if let Some(facts) = &facts.user {
+        entities.push(user(facts)?);
+    }
+    if let Some(resource) = &facts.resource {
+        entities.push(resource_entity(resource)?);
+    }
+    for (resource, scopes) in &facts.scopes {
+        for (scope, sensitivity) in scopes {
+            entities.push(scope_entity(resource, scope, *sensitivity)?);
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    entities.retain(|entity| seen.insert(entity.uid()));
+    Ok(entities)
+}
+
+/// The uid of a scope: `resource:scope`.
+pub(crate) fn scope_uid(resource: &Name, scope: &Scope) -> EntityUid {
+    uid(Kind::Scope, &format!("{resource}:{scope}"))
+}
+
+/// The context of a token proposal.
+pub(crate) fn issue_context(facts: &Facts) -> Result<Context, FactError> {
+    let chain = facts
+        .chain
+        .iter()
+        .map(|name| Value::new_entity_uid(uid(Kind::Agent, name.as_str())));
+    let depth = i64::try_from(facts.chain.len()).unwrap_or(i64::MAX);
+    let hour = facts.now.as_seconds().rem_euclid(86_400) / 3_600;
+    let mut pairs = vec![
+        text("grant_type", facts.grant_type.as_str()),
+        text("assurance", facts.assurance.as_str()),
+        text("client", facts.client.as_str()),
+        ("chain".to_owned(), Value::new_set(chain)),
+        ("depth".to_owned(), Value::new_long(depth)),
+        (
+            "instance".to_owned(),
+            Value::new_entity_uid(uid(Kind::Instance, facts.client.as_str())),
+        ),
+        ("now".to_owned(), datetime(facts.now)),
+        ("hour".to_owned(), Value::new_long(hour)),
+    ];
+    if let Some(user) = &facts.user {
+        let age = i64::try_from(facts.now.since(user.as_of).as_seconds()).unwrap_or(i64::MAX);
+        pairs.push((
+            "user".to_owned(),
+            Value::new_entity_uid(uid(Kind::User, user.name.as_str())),
+        ));
+        pairs.push(("user_facts_age".to_owned(), Value::new_long(age)));
+    }
+    if let Some(from) = &facts.delegated_by {
+        pairs.push((
+            "delegated_by".to_owned(),
+            Value::new_entity_uid(uid(Kind::Agent, from.as_str())),
+        ));
+    }
+    Context::from_pairs(pairs).map_err(FactError::of)
+}
+
+/// A moment as Cedar writes it.
+pub(crate) fn datetime(at: Timestamp) -> Value {
+    let text = at.to_string();
+    // Cedar reads milliseconds: `2026-01-02T03:04:05.678Z`.
+    let millis = text
+        .get(..23)
+        .map_or_else(|| text.clone(), |start| format!("{start}Z"));
+    Value::new_datetime(millis)
+}
+
+fn agent(facts: &Facts) -> Result<Entity, FactError> {
+    let agent = &facts.agent;
+    let owner = agent.owner.as_ref().map(|owner| text("owner", owner.as_str()));
+    let parents = agent
+        .blueprint
+        .as_ref()
+        .map(|blueprint| uid(Kind::Blueprint, blueprint.as_str()));
+    let tags = agent.tags.iter().map(|(key, value)| text(key, value));
+    Entity::new_with_tags(uid(Kind::Agent, agent.name.as_str()), owner, parents, tags).map_err(FactError::of)
+}
+
+fn instance(facts: &Facts) -> Result<Entity, FactError> {
+    let tags = facts.instance.iter().map(|(key, value)| text(key, value));
+    Entity::new_with_tags(uid(Kind::Instance, facts.client.as_str()), [], [], tags).map_err(FactError::of)
+}
+
+fn user(facts: &UserFacts) -> Result<Entity, FactError> {
+    let roles = facts.roles.iter().map(|role| uid(Kind::Role, role.as_str()));
+    let groups = facts.groups.iter().map(|group| uid(Kind::Group, group));
+    let attributes = [
+        text("issuer", facts.issuer.as_str()),
+        text("assurance", facts.assurance.as_str()),
+    ];
+    let tags = facts.attributes.iter().map(|(key, value)| text(key, value));
+    Entity::new_with_tags(
+        uid(Kind::User, facts.name.as_str()),
+        attributes,
+        roles.chain(groups),
+        tags,
+    )
+    .map_err(FactError::of)
+}
+
+fn resource_entity(facts: &ResourceFacts) -> Result<Entity, FactError> {
+    let owner = facts.owner.as_ref().map(|owner| text("owner", owner.as_str()));
+    Entity::new_with_tags(uid(Kind::Resource, facts.name.as_str()), owner, [], []).map_err(FactError::of)
+}
+
+fn scope_entity(resource: &Name, scope: &Scope, sensitivity: Sensitivity) -> Result<Entity, FactError> {
+    let attributes = [
+        text("name", scope.as_str()),
+        text("sensitivity", sensitivity.as_str()),
+    ];
+    let parent = [uid(Kind::Resource, resource.as_str())];
+    Entity::new_with_tags(scope_uid(resource, scope), attributes, parent, []).map_err(FactError::of)
+}
+
+fn text(key: &str, value: &str) -> (String, Value) {
+    (key.to_owned(), Value::new_string(value.to_owned()))
+}
+
+fn unreachable_type() -> EntityTypeName {
+    unreachable!("the table of entity types is not empty")
+}
+
+static TYPES: LazyLock<HashMap<Kind, EntityTypeName>> = LazyLock::new(|| {
+    let names = [
+        (Kind::Tenant, "Tenant"),
+        (Kind::Role, "Role"),
+        (Kind::Group, "Group"),
+        (Kind::User, "User"),
+        (Kind::Service, "Service"),
+        (Kind::Blueprint, "Blueprint"),
+        (Kind::Agent, "Agent"),
+        (Kind::Resource, "Resource"),
+        (Kind::Scope, "Scope"),
+        (Kind::Instance, "Instance"),
+        (Kind::Record, "Record"),
+        (Kind::Action, "Action"),
+    ];
+    let parse = |(kind, name): (Kind, &str)| Some((kind, EntityTypeName::from_str(name).ok()?));
+    names.into_iter().filter_map(parse).collect()
+});
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_type() {
+        assert_eq!(TYPES.len(), 12);
+        for (kind, name) in TYPES.iter() {
+            assert_eq!(format!("{kind:?}"), name.to_string());
+        }
+    }
+}

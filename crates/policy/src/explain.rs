@@ -1,0 +1,126 @@
+//! The `why` table of a decision: one row for each scope, one column for each limit, and in words what
+//! was missing and what would have permitted it.
+
+use chancery_core::decision::{Decision, DecisionOutcome, DenyReason, ScopeRow};
+use serde::Serialize;
+
+/// A decision as a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// One sentence: what came out.
+    pub summary: String,
+    /// Column titles.
+    pub columns: Vec<&'static str>,
+    /// One row for each scope.
+    pub rows: Vec<Vec<String>>,
+    /// What was missing, and what would have permitted it.
+    pub notes: Vec<String>,
+}
+
+/// Explains a decision.
+pub fn explain(decision: &Decision) -> Explanation {
+    let rows = decision.rows.iter().map(cells).collect();
+    let mut notes: Vec<String> = decision
+        .reason
+        .iter()
+        .map(|reason| describe(*reason, decision))
+        .collect();
+    notes.extend(decision.rows.iter().filter_map(|row| note(row, decision)));
+    Explanation {
+        summary: summary(decision),
+        columns: vec![
+            "scope", "asked", "parent", "ceiling", "grant", "holders", "policy", "given",
+        ],
+        rows,
+        notes,
+    }
+}
+
+fn summary(decision: &Decision) -> String {
+    let facts = &decision.facts;
+    let verb = match decision.outcome {
+        DecisionOutcome::Permit => "was permitted",
+        DecisionOutcome::Deny => "was refused",
+    };
+    let whom = facts
+        .user
+        .as_ref()
+        .map_or_else(|| "itself".to_owned(), |user| user.name.to_string());
+    let what = facts.resource.as_ref().map_or_else(
+        || "an agent token".to_owned(),
+        |r| format!("a token for {}", r.name),
+    );
+    format!(
+        "agent {} {verb} {what}, acting for {whom}, by policy set {}",
+        facts.agent.name, decision.policy_set
+    )
+}
+
+fn cells(row: &ScopeRow) -> Vec<String> {
+    let mark = |value: Option<bool>| match value {
+        Some(true) => "yes",
+        Some(false) => "NO",
+        None => "-",
+    };
+    let policy = match (row.policy, row.policies.as_slice()) {
+        (Some(allowed), [_, ..]) => format!("{} ({})", mark(Some(allowed)), row.policies.join(", ")),
+        (value, _) => mark(value).to_owned(),
+    };
+    vec![
+        format!("{}:{}", row.resource, row.scope),
+        if row.asked { "yes" } else { "-" }.to_owned(),
+        mark(row.parent).to_owned(),
+        mark(row.ceiling).to_owned(),
+        mark(row.grant).to_owned(),
+        mark(row.holders).to_owned(),
+        policy,
+        if row.given { "yes" } else { "NO" }.to_owned(),
+    ]
+}
+
+fn describe(reason: DenyReason, decision: &Decision) -> String {
+    let agent = &decision.facts.agent.name;
+    match reason {
+        DenyReason::ScopeRefused => {
+            "a scope that was asked for by name is refused, so nothing is given".to_owned()
+        }
+        DenyReason::NothingLeft => "no scope is left after all limits".to_owned(),
+        DenyReason::DelegationRefused => format!(
+            "policy does not permit `delegate` from {} to {agent}",
+            decision
+                .facts
+                .delegated_by
+                .as_ref()
+                .map_or("-", |name| name.as_str()),
+        ),
+        DenyReason::AgentTokenRefused => format!("policy does not permit `mint_agent_token` to {agent}"),
+        DenyReason::ConsentRequired => "no grant covers this; consent would permit it".to_owned(),
+    }
+}
+
+fn note(row: &ScopeRow, decision: &Decision) -> Option<String> {
+    let facts = &decision.facts;
+    let scope = format!("{}:{}", row.resource, row.scope);
+    let user = facts.user.as_ref().map_or("itself", |user| user.name.as_str());
+    let agent = &facts.agent.name;
+    let text = match row.refused_by()? {
+        "parent" => {
+            format!("{scope}: the presented token does not carry it; ask for it when that token is issued")
+        }
+        "ceiling" => format!(
+            "{scope}: outside the ceiling of {agent} (or of its blueprint); an administrator may raise it: \
+             chancery agent allow {agent} {scope}"
+        ),
+        "grant" => format!("{scope}: no active grant gives it to {agent} for {user}"),
+        "holders" => format!(
+            "{scope}: {user} does not hold it, so cannot delegate it; see the holders of {}",
+            row.resource
+        ),
+        _ if !row.errors.is_empty() => {
+            format!("{scope}: a policy failed to evaluate: {}", row.errors.join("; "))
+        }
+        _ if row.policies.is_empty() => format!("{scope}: no policy permits it"),
+        _ => format!("{scope}: forbidden by {}", row.policies.join(", ")),
+    };
+    Some(text)
+}

@@ -1,0 +1,44 @@
+//! The permit: proof that policy allowed one exact proposal.
+
+use chancery_core::decision::Decision;
+use chancery_core::proposal::{Facts, TokenPlan};
+use chancery_core::scope::Authority;
+
+/// Proof that policy permitted this plan. Only [`decide`](crate::decide()) builds one, signing demands one,
+/// and it is not `Clone`: one permit, one token.
+#[derive(Debug)]
+pub struct Permit {
+    decision: Decision,
+    plan: TokenPlan,
+    given: Authority,
+}
+
+impl Permit {
+    pub(crate) fn new(decision: Decision, plan: TokenPlan, given: Authority) -> Self {
+        Self {
+            decision,
+            plan,
+            given,
+        }
+    }
+
+    /// The decision to store.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// What policies saw.
+    pub fn facts(&self) -> &Facts {
+        &self.decision.facts
+    }
+
+    /// What may be signed.
+    pub fn plan(&self) -> &TokenPlan {
+        &self.plan
+    }
+
+    /// The scopes that may be signed.
+    pub fn given(&self) -> &Authority {
+        &self.given
+    }
+}
