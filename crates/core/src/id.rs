@@ -126,6 +126,13 @@ impl From<DecisionId> for TokenId {
     }
 }
 
+/// The event that records a decision has the same bytes.
+impl From<DecisionId> for EventId {
+    fn from(decision: DecisionId) -> Self {
+        Self(decision.0)
+    }
+}
+
 impl From<TokenId> for DecisionId {
     fn from(token: TokenId) -> Self {
         Self(token.0)

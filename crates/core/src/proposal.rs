@@ -159,6 +159,10 @@ pub struct TokenPlan {
     pub client: ClientId,
     /// The agents behind the token, the current actor first; empty when the agent acts for itself alone.
     pub chain: Chain,
+    /// The one agent, besides the current actor, that may exchange it (`may_act`, RFC 8693 §4.4).
+    pub may_act: Option<AgentId>,
+    /// How the agent proved itself.
+    pub assurance: AgentAssurance,
     /// When it is issued.
     pub issued_at: Timestamp,
     /// When it ends.

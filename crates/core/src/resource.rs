@@ -3,7 +3,7 @@
 use crate::id::ResourceId;
 use crate::name::Name;
 use crate::noun::{Noun, Record, Spec, SpecError};
-use crate::scope::{Scope, ScopeSet};
+use crate::scope::{Authority, Scope, ScopeSet};
 use crate::time::Ttl;
 use crate::uri::ResourceUri;
 use crate::user::UserSpec;
@@ -57,6 +57,9 @@ pub struct ScopeSpec {
     /// How much harm it can do.
     #[serde(default)]
     pub sensitivity: Sensitivity,
+    /// What the agent behind the resource may exchange a token with this scope for, within every other limit.
+    #[serde(default, skip_serializing_if = "Authority::is_empty")]
+    pub carries: Authority,
 }
 
 /// How much harm a scope can do.

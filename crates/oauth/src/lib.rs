@@ -1,1 +1,18 @@
-//! placeholder
+//! The protocol of OAuth and OpenID Connect, pure: parsing, the rules of the standards, and the
+//! tokens themselves.
+//!
+//! Nothing here is asynchronous, and nothing reads a clock, the environment, a file or the network:
+//! the present moment and every key are arguments.
+
+pub mod authentication;
+pub mod claims;
+pub mod error;
+pub mod form;
+pub mod grant;
+pub mod jose;
+pub mod json;
+pub mod metadata;
+pub mod request;
+pub mod runtime;
+pub mod urn;
+pub mod user_token;

@@ -1,1 +1,28 @@
-//! placeholder
+//! The vault's cryptography: envelope encryption and the key hierarchy (design, section 8).
+//!
+//! ```text
+//! record ── data key (random, one per record) ── tenant key ── root key
+//! ```
+//!
+//! Every arrow is AES-256-GCM (NIST SP 800-38D); every key that is not random is derived with
+//! HKDF-SHA256 (RFC 5869). What is sealed is bound to what it is for by [`AssociatedData`]: a row
+//! that is moved to another owner, account, connection, destination or tenant no longer opens.
+//!
+//! This crate does not store anything, does not decide who may open what, and reads no clock, file
+//! or environment: keys, bytes and the random source are arguments.
+
+pub mod associated;
+mod cipher;
+pub mod derive;
+pub mod error;
+mod field;
+pub mod root;
+pub mod sealed;
+pub mod tenant;
+
+pub use associated::{AssociatedData, Credential, Owner, SigningKey, SigningUse};
+pub use derive::Purpose;
+pub use error::VaultError;
+pub use root::{CheckValue, RootKey, RootKeyId};
+pub use sealed::{Sealed, open, rewrap, seal};
+pub use tenant::{SealedTenantKey, TenantKey, TenantKeyId};

@@ -88,6 +88,8 @@ fn proposal(facts: Facts) -> Proposal {
             agent: AgentId::from_bytes([3; 16]),
             client: ClientId::from_bytes([4; 16]),
             chain: Vec::new(),
+            may_act: None,
+            assurance: AgentAssurance::Runtime,
             issued_at: facts.now,
             expires_at: facts.now,
             algorithm: TokenAlgorithm::Es256,

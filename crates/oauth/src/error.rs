@@ -1,0 +1,112 @@
+//! Errors of the OAuth endpoints: what goes on the wire, and what helps to fix it.
+
+use chancery_core::id::{DecisionId, ReferenceId};
+use std::fmt;
+
+/// A registered error code (RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8707 §2, RFC 7009 §2.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorCode {
+    /// Malformed, repeated or missing parameter; an unusable subject token.
+    InvalidRequest,
+    /// The client could not be authenticated.
+    InvalidClient,
+    /// The grant is not valid.
+    InvalidGrant,
+    /// The client may not use this grant.
+    UnauthorizedClient,
+    /// The grant type is unknown.
+    UnsupportedGrantType,
+    /// A scope is unknown, malformed or more than may be given.
+    InvalidScope,
+    /// The resource or audience is unknown.
+    InvalidTarget,
+    /// Policy refuses the request as a whole.
+    AccessDenied,
+    /// No grant covers the request; a person's consent would.
+    ConsentRequired,
+    /// The token type cannot be revoked.
+    UnsupportedTokenType,
+    /// Overloaded, or not sure of the present state: try again.
+    TemporarilyUnavailable,
+    /// A fault of ours.
+    ServerError,
+}
+
+impl ErrorCode {
+    /// The value of `error`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::AccessDenied => "access_denied",
+            Self::ConsentRequired => "consent_required",
+            Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+            Self::ServerError => "server_error",
+        }
+    }
+}
+
+/// An error to answer with. The description is fixed text: it never says whether something exists that the
+/// caller may not know of, and never repeats what the caller sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OAuthError {
+    /// The registered code.
+    pub code: ErrorCode,
+    /// One sentence for the developer at the other end.
+    pub description: &'static str,
+    /// The decision that refused, when policy spoke.
+    pub decision: Option<DecisionId>,
+    /// The reference of a failed authentication, which `chancery why` accepts.
+    pub reference: Option<ReferenceId>,
+    /// Where a person can consent.
+    pub consent_uri: Option<String>,
+}
+
+impl OAuthError {
+    /// An error with its fixed sentence.
+    pub const fn new(code: ErrorCode, description: &'static str) -> Self {
+        Self {
+            code,
+            description,
+            decision: None,
+            reference: None,
+            consent_uri: None,
+        }
+    }
+
+    /// A malformed request.
+    pub const fn invalid_request(description: &'static str) -> Self {
+        Self::new(ErrorCode::InvalidRequest, description)
+    }
+
+    /// A client that could not be authenticated. Always the same sentence: which part failed is in the log,
+    /// under the reference.
+    pub const fn invalid_client() -> Self {
+        Self::new(
+            ErrorCode::InvalidClient,
+            "client authentication failed; `chancery why REFERENCE` tells an operator the reason",
+        )
+    }
+
+    /// A resource or audience that is not known.
+    pub const fn invalid_target() -> Self {
+        Self::new(
+            ErrorCode::InvalidTarget,
+            "the resource or audience is not known here",
+        )
+    }
+}
+
+impl fmt::Display for OAuthError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.as_str(), self.description)
+    }
+}
+
+impl std::error::Error for OAuthError {}

@@ -1,0 +1,346 @@
+//! Grants: from an authenticated client and loaded facts to a proposal that policy decides on. Pure. One
+//! file per grant; what they share is here.
+
+pub mod client_credentials;
+pub mod token_exchange;
+
+use crate::authentication::{AuthenticatedClient, guard, link};
+use crate::error::{ErrorCode, OAuthError};
+use crate::request::token::TargetRequest;
+use chancery_core::actor::Chain;
+use chancery_core::agent::Agent;
+use chancery_core::grant::Grant;
+use chancery_core::id::{DecisionId, DelegationId};
+use chancery_core::lineage::{Guard, Lineage};
+use chancery_core::name::Name;
+use chancery_core::noun::Noun;
+use chancery_core::proposal::{
+    AgentFacts, Audience, Facts, GrantType, Hop, Limits, Proposal, ResourceFacts, Subject, TokenPlan,
+    UserFacts,
+};
+use chancery_core::resource::{Resource, Sensitivity, TokenAlgorithm};
+use chancery_core::scope::{Authority, Scope, ScopeSet};
+use chancery_core::tenant::Tenant;
+use chancery_core::time::{Timestamp, Ttl};
+use chancery_core::user::User;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What one request fixes before any rule runs.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestContext<'a> {
+    /// The tenant of the URL.
+    pub tenant: &'a Tenant,
+    /// The request's one moment.
+    pub now: Timestamp,
+    /// The id that decision and token will share.
+    pub decision: DecisionId,
+    /// The id of the hop, if the request turns out to be one.
+    pub delegation: DelegationId,
+}
+
+/// Where a token will be used, found in the directory.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Chancery itself: an agent token.
+    Chancery,
+    /// Chancery itself, and this agent may exchange it: a token to hand over.
+    Handover(Arc<Agent>),
+    /// A resource.
+    Resource(Arc<Resource>),
+}
+
+/// A verified person, and the row to guard if it is stored already.
+#[derive(Clone, Debug)]
+pub struct VerifiedUser {
+    /// The person as of this request.
+    pub user: Arc<User>,
+    /// The stored row, at the version that was read.
+    pub guard: Option<Guard>,
+}
+
+/// What a grant found out about the request, before scopes are looked at.
+struct Claim<'a> {
+    grant_type: GrantType,
+    client: &'a AuthenticatedClient,
+    subject: Subject,
+    user: Option<&'a VerifiedUser>,
+    chain: Chain,
+    /// Names of every agent behind the token, the asking one first.
+    agents: Vec<Name>,
+    hop: Option<Hop>,
+    delegated_by: Option<Name>,
+    parent: Option<Authority>,
+    latest_end: Option<Timestamp>,
+    lineage: Lineage,
+    guards: Vec<Guard>,
+}
+
+/// Scopes in question: which, how sensitive, and whether they were asked for by name.
+struct Question {
+    asked: Option<Authority>,
+    scopes: BTreeMap<Name, BTreeMap<Scope, Sensitivity>>,
+}
+
+/// Puts a proposal together: the question, every limit on it, and the plan.
+fn propose(
+    context: RequestContext<'_>,
+    claim: Claim<'_>,
+    target: &Target,
+    scope: Option<&str>,
+    directory: &Directory,
+) -> Result<Proposal, OAuthError> {
+    let grants: Vec<&Arc<Grant>> = directory
+        .grants
+        .iter()
+        .filter(|grant| is_open(grant, context.now))
+        .collect();
+    let limits = Limits {
+        parent: claim.parent.clone(),
+        ceiling: claim.client.ceiling(),
+        grant: Some(granted(&grants)),
+        holders: claim.user.map(|user| held(&user.user, directory)),
+    };
+    let question = question(target, scope, directory, &limits)?;
+    let used: Vec<&Arc<Grant>> = grants
+        .into_iter()
+        .filter(|grant| bears_on(grant, &question))
+        .collect();
+    let facts = facts(context, &claim, target, question, limits);
+    let plan = plan(context, claim, target, &used);
+    Ok(Proposal {
+        decision: context.decision,
+        facts,
+        plan,
+    })
+}
+
+/// Nouns that scopes and limits refer to, as loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Directory {
+    /// The target, or for an agent token every resource in the agent's ceiling.
+    pub resources: Vec<Arc<Resource>>,
+    /// Active grants to the root agent for this principal.
+    pub grants: Vec<Arc<Grant>>,
+}
+
+impl Directory {
+    fn resource(&self, name: &Name) -> Option<&Arc<Resource>> {
+        self.resources.iter().find(|resource| resource.name == *name)
+    }
+}
+
+fn is_open(grant: &Grant, now: Timestamp) -> bool {
+    grant.state.is_active() && grant.spec.is_open(now)
+}
+
+fn granted(grants: &[&Arc<Grant>]) -> Authority {
+    let mut authority = Authority::default();
+    for grant in grants {
+        for scope in grant.spec.scopes.iter() {
+            authority.insert(grant.spec.resource.clone(), scope.clone());
+        }
+    }
+    authority
+}
+
+fn held(user: &User, directory: &Directory) -> Authority {
+    directory
+        .resources
+        .iter()
+        .map(|resource| (resource.name.clone(), resource.spec.held_by(&user.spec)))
+        .collect()
+}
+
+fn bears_on(grant: &Grant, question: &Question) -> bool {
+    let in_question = question.scopes.get(&grant.spec.resource);
+    in_question.is_some_and(|scopes| scopes.keys().any(|scope| grant.spec.scopes.contains(scope)))
+}
+
+fn question(
+    target: &Target,
+    scope: Option<&str>,
+    directory: &Directory,
+    limits: &Limits,
+) -> Result<Question, OAuthError> {
+    const MALFORMED: OAuthError = OAuthError::new(ErrorCode::InvalidScope, "scope is malformed");
+    let asked = match (target, scope) {
+        (_, None) => None,
+        (Target::Resource(resource), Some(text)) => Some(Authority::at(
+            resource.name.clone(),
+            ScopeSet::parse(text).map_err(|_| MALFORMED)?,
+        )),
+        (Target::Chancery | Target::Handover(_), Some(text)) => {
+            Some(Authority::parse(text).map_err(|_| MALFORMED)?)
+        }
+    };
+    let considered = match (&asked, target) {
+        (Some(asked), _) => asked.clone(),
+        (None, Target::Resource(resource)) => {
+            Authority::at(resource.name.clone(), resource.spec.default_scopes.clone())
+        }
+        (None, Target::Chancery | Target::Handover(_)) => everything(directory, limits),
+    };
+    if matches!(target, Target::Resource(_)) && considered.is_empty() {
+        return Err(OAuthError::new(
+            ErrorCode::InvalidScope,
+            "scope is missing and the resource has no default scopes",
+        ));
+    }
+    Ok(Question {
+        scopes: sensitivities(&considered, directory)?,
+        asked,
+    })
+}
+
+/// What an agent token carries when nothing is asked for by name: all that the limits leave.
+fn everything(directory: &Directory, limits: &Limits) -> Authority {
+    let narrowed = |resource: &Arc<Resource>| {
+        let scopes = limits.narrow(&resource.name, &resource.spec.all_scopes());
+        (!scopes.is_empty()).then(|| (resource.name.clone(), scopes))
+    };
+    directory.resources.iter().filter_map(narrowed).collect()
+}
+
+fn sensitivities(
+    considered: &Authority,
+    directory: &Directory,
+) -> Result<BTreeMap<Name, BTreeMap<Scope, Sensitivity>>, OAuthError> {
+    const UNKNOWN: OAuthError =
+        OAuthError::new(ErrorCode::InvalidScope, "a scope is not known at this resource");
+    let mut scopes: BTreeMap<Name, BTreeMap<Scope, Sensitivity>> = BTreeMap::new();
+    for (name, scope) in considered.pairs() {
+        let resource = directory.resource(name).ok_or(UNKNOWN)?;
+        let spec = resource.spec.scopes.get(scope).ok_or(UNKNOWN)?;
+        scopes
+            .entry(name.clone())
+            .or_default()
+            .insert(scope.clone(), spec.sensitivity);
+    }
+    Ok(scopes)
+}
+
+fn facts(
+    context: RequestContext<'_>,
+    claim: &Claim<'_>,
+    target: &Target,
+    question: Question,
+    limits: Limits,
+) -> Facts {
+    let agent = claim.client.agent();
+    Facts {
+        tenant: context.tenant.name.clone(),
+        now: context.now,
+        grant_type: claim.grant_type,
+        agent: AgentFacts {
+            name: agent.name.clone(),
+            owner: agent.spec.owner.clone(),
+            blueprint: agent.spec.blueprint.clone(),
+            tags: agent.spec.tags.clone(),
+        },
+        delegated_by: claim.delegated_by.clone(),
+        client: claim.client.client().name.clone(),
+        assurance: claim.client.assurance(),
+        instance: claim.client.instance().clone(),
+        user: claim.user.map(|user| user_facts(&user.user)),
+        chain: claim.agents.clone(),
+        resource: match target {
+            Target::Resource(resource) => Some(ResourceFacts {
+                name: resource.name.clone(),
+                owner: resource.spec.owner.clone(),
+            }),
+            Target::Chancery | Target::Handover(_) => None,
+        },
+        scopes: question.scopes,
+        asked: question.asked,
+        limits,
+    }
+}
+
+fn user_facts(user: &User) -> UserFacts {
+    UserFacts {
+        name: user.name.clone(),
+        issuer: user.spec.issuer.clone(),
+        roles: user.spec.roles.clone(),
+        groups: user.spec.groups.clone(),
+        attributes: user.spec.attributes.clone(),
+        as_of: user.spec.as_of,
+        assurance: chancery_core::assurance::UserAssurance::Verified,
+    }
+}
+
+fn plan(context: RequestContext<'_>, claim: Claim<'_>, target: &Target, grants: &[&Arc<Grant>]) -> TokenPlan {
+    let mut lineage = claim.lineage;
+    let mut guards = claim.guards;
+    for grant in grants {
+        lineage.push(link(Noun::Grant, grant));
+        guards.push(guard(Noun::Grant, grant));
+    }
+    let (audience, algorithm, lifetime) = match target {
+        Target::Resource(resource) => {
+            lineage.push(link(Noun::Resource, resource));
+            guards.push(guard(Noun::Resource, resource));
+            let audience = Audience::Resource {
+                id: resource.id,
+                name: resource.name.clone(),
+                uri: resource.spec.uri.clone(),
+            };
+            (audience, resource.spec.algorithm, resource.spec.token_lifetime())
+        }
+        Target::Chancery | Target::Handover(_) => {
+            (Audience::Chancery, TokenAlgorithm::Es256, AGENT_TOKEN_LIFETIME)
+        }
+    };
+    let may_act = match target {
+        Target::Handover(agent) => {
+            guards.push(guard(Noun::Agent, agent));
+            Some(agent.id)
+        }
+        Target::Chancery | Target::Resource(_) => None,
+    };
+    // INVARIANT: a child never outlives its parent.
+    let end = context.now.plus(lifetime);
+    TokenPlan {
+        tenant: context.tenant.id,
+        issuer: context.tenant.spec.base_url.clone(),
+        audience,
+        subject: claim.subject,
+        agent: claim.client.agent().id,
+        client: claim.client.client().id,
+        chain: claim.chain,
+        may_act,
+        assurance: claim.client.assurance(),
+        issued_at: context.now,
+        expires_at: claim.latest_end.map_or(end, |latest| latest.min(end)),
+        algorithm,
+        lineage,
+        guards: deduplicated(guards),
+        spends: grants
+            .iter()
+            .filter(|grant| grant.spec.budget.is_some())
+            .map(|grant| grant.id)
+            .collect(),
+        delegation: claim.hop,
+    }
+}
+
+fn deduplicated(guards: Vec<Guard>) -> Vec<Guard> {
+    let mut kept: Vec<Guard> = Vec::with_capacity(guards.len());
+    for guard in guards {
+        if !kept.contains(&guard) {
+            kept.push(guard);
+        }
+    }
+    kept
+}
+
+/// The resource names that a request needs loaded before it can be judged.
+pub fn needed_resources(client: &AuthenticatedClient, request: &TargetRequest) -> Vec<Name> {
+    match request {
+        TargetRequest::Resource(_) | TargetRequest::Audience(_) => Vec::new(),
+        TargetRequest::Chancery => client.ceiling().iter().map(|(name, _)| name.clone()).collect(),
+    }
+}
+
+/// How long an agent token lives: each of its uses is checked here.
+const AGENT_TOKEN_LIFETIME: Ttl = Ttl::from_minutes(60);

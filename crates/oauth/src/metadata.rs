@@ -1,0 +1,57 @@
+//! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
+
+use crate::urn;
+use serde::Serialize;
+
+/// The metadata document of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Metadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+    response_types_supported: Vec<&'static str>,
+    grant_types_supported: Vec<&'static str>,
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    code_challenge_methods_supported: Vec<&'static str>,
+    subject_types_supported: Vec<&'static str>,
+    id_token_signing_alg_values_supported: Vec<&'static str>,
+    scopes_supported: Vec<String>,
+    service_documentation: &'static str,
+}
+
+impl Metadata {
+    /// The document of the issuer at `base`. `scopes` are those that any client may learn of.
+    pub fn new(base: &str, scopes: Vec<String>) -> Self {
+        let methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
+        let algorithms = vec![
+            "ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+        ];
+        Self {
+            issuer: base.to_owned(),
+            token_endpoint: format!("{base}/token"),
+            jwks_uri: format!("{base}/jwks"),
+            introspection_endpoint: format!("{base}/introspect"),
+            revocation_endpoint: format!("{base}/revoke"),
+            response_types_supported: Vec::new(),
+            grant_types_supported: vec![urn::CLIENT_CREDENTIALS, urn::TOKEN_EXCHANGE],
+            token_endpoint_auth_methods_supported: methods.clone(),
+            token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+            introspection_endpoint_auth_methods_supported: methods.clone(),
+            introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+            revocation_endpoint_auth_methods_supported: methods,
+            revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+            code_challenge_methods_supported: vec!["S256"],
+            subject_types_supported: vec!["public"],
+            id_token_signing_alg_values_supported: vec!["ES256", "EdDSA", "RS256"],
+            scopes_supported: scopes,
+            service_documentation: "https://www.rfc-editor.org/rfc/rfc8693",
+        }
+    }
+}

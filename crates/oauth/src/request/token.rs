@@ -1,0 +1,189 @@
+//! The token request (RFC 6749 §3.2, RFC 8693 §2.1): bytes to a typed grant.
+
+use super::client::PresentedClient;
+use crate::error::{ErrorCode, OAuthError};
+use crate::form::Parameters;
+use crate::urn;
+use chancery_core::secret::Secret;
+use chancery_core::uri::ResourceUri;
+
+/// A token request.
+#[derive(Debug)]
+pub struct TokenRequest {
+    /// What the client presented.
+    pub client: PresentedClient,
+    /// What it asks for.
+    pub grant: GrantRequest,
+    /// Where the token will be used.
+    pub target: TargetRequest,
+    /// The `scope` parameter; absent asks for the default.
+    pub scope: Option<String>,
+}
+
+/// The grant of a token request.
+#[derive(Debug)]
+pub enum GrantRequest {
+    /// RFC 6749 §4.4.
+    ClientCredentials,
+    /// RFC 8693 §2.1.
+    TokenExchange {
+        /// The token that says for whom.
+        subject_token: Secret<String>,
+        /// What kind it is.
+        subject_token_type: SubjectTokenType,
+    },
+}
+
+/// The kinds of subject token that are taken: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubjectTokenType {
+    /// An access token, of ours or of a trusted issuer.
+    AccessToken,
+    /// An ID token of a trusted issuer.
+    IdToken,
+    /// Any signed token about a person of a trusted issuer.
+    Jwt,
+}
+
+/// Where a token will be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetRequest {
+    /// Not said: an agent token, for Chancery itself.
+    Chancery,
+    /// A resource by its URI (RFC 8707 §2).
+    Resource(ResourceUri),
+    /// A logical name (RFC 8693 §2.1): a resource's name or id, or `agent:NAME` to hand the token over.
+    Audience(String),
+}
+
+impl TokenRequest {
+    /// Reads a token request.
+    ///
+    /// # Errors
+    /// The exact error of the standard that the request breaks.
+    pub fn parse(authorization: Option<&str>, body: &[u8]) -> Result<Self, OAuthError> {
+        let mut form = Parameters::parse(body)?;
+        let grant_type = form.require("grant_type", "grant_type is missing")?;
+        let grant = match grant_type.as_str() {
+            urn::CLIENT_CREDENTIALS => GrantRequest::ClientCredentials,
+            urn::TOKEN_EXCHANGE => exchange(&mut form)?,
+            _ => {
+                return Err(OAuthError::new(
+                    ErrorCode::UnsupportedGrantType,
+                    "this grant_type is not supported",
+                ));
+            }
+        };
+        let client = PresentedClient::parse(authorization, &mut form)?;
+        let target = target(&mut form)?;
+        Ok(Self {
+            client,
+            grant,
+            target,
+            scope: form.take("scope"),
+        })
+    }
+}
+
+fn exchange(form: &mut Parameters) -> Result<GrantRequest, OAuthError> {
+    let subject_token = form
+        .take_secret("subject_token")
+        .ok_or_else(|| OAuthError::invalid_request("subject_token is missing"))?;
+    let kind = form.require("subject_token_type", "subject_token_type is missing")?;
+    let subject_token_type = match kind.as_str() {
+        urn::TOKEN_TYPE_ACCESS_TOKEN => SubjectTokenType::AccessToken,
+        urn::TOKEN_TYPE_ID_TOKEN => SubjectTokenType::IdToken,
+        urn::TOKEN_TYPE_JWT => SubjectTokenType::Jwt,
+        _ => {
+            return Err(OAuthError::invalid_request(
+                "this subject_token_type is not supported",
+            ));
+        }
+    };
+    // SECURITY: the actor is the authenticated client and nobody else, so that no agent can name another.
+    if form.take("actor_token").is_some() || form.take("actor_token_type").is_some() {
+        return Err(OAuthError::invalid_request(
+            "actor_token is not taken: the actor is the authenticated client",
+        ));
+    }
+    if form
+        .take("requested_token_type")
+        .is_some_and(|kind| kind != urn::TOKEN_TYPE_ACCESS_TOKEN && kind != urn::TOKEN_TYPE_JWT)
+    {
+        return Err(OAuthError::invalid_request(
+            "this requested_token_type is not supported",
+        ));
+    }
+    Ok(GrantRequest::TokenExchange {
+        subject_token,
+        subject_token_type,
+    })
+}
+
+/// One audience per token: at most one `resource` or `audience`.
+fn target(form: &mut Parameters) -> Result<TargetRequest, OAuthError> {
+    const ONE: OAuthError = OAuthError::new(
+        ErrorCode::InvalidTarget,
+        "a token has one audience: name one resource",
+    );
+    let (mut resources, mut audiences) = (form.take_resources(), form.take_audiences());
+    match (resources.len(), audiences.len()) {
+        (0, 0) => Ok(TargetRequest::Chancery),
+        (1, 0) => {
+            let resource = resources.pop().unwrap_or_default();
+            let malformed = OAuthError::new(
+                ErrorCode::InvalidTarget,
+                "resource is not an absolute URI without fragment",
+            );
+            resource
+                .parse()
+                .map(TargetRequest::Resource)
+                .map_err(|_| malformed)
+        }
+        (0, 1) => Ok(TargetRequest::Audience(audiences.pop().unwrap_or_default())),
+        _ => Err(ONE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(body: &str) -> ErrorCode {
+        TokenRequest::parse(None, body.as_bytes()).unwrap_err().code
+    }
+
+    #[test]
+    fn each_malformation_has_its_error() {
+        assert_eq!(code(""), ErrorCode::InvalidRequest);
+        assert_eq!(code("grant_type=password"), ErrorCode::UnsupportedGrantType);
+        assert_eq!(code("grant_type=client_credentials"), ErrorCode::InvalidClient);
+        let client = "client_id=a&client_secret=b&grant_type=client_credentials";
+        assert_eq!(
+            code(&format!("{client}&resource=notes")),
+            ErrorCode::InvalidTarget
+        );
+        assert_eq!(
+            code(&format!(
+                "{client}&resource=https://a.example&resource=https://b.example"
+            )),
+            ErrorCode::InvalidTarget
+        );
+        assert_eq!(
+            code(&format!("{client}&resource=https://a.example/%23x")),
+            ErrorCode::InvalidTarget
+        );
+    }
+
+    #[test]
+    fn the_actor_is_never_a_parameter() {
+        let body = "client_id=a&client_secret=b&grant_type=urn:ietf:params:oauth:grant-type:token-exchange\
+                    &subject_token=x&subject_token_type=urn:ietf:params:oauth:token-type:jwt";
+        assert!(TokenRequest::parse(None, body.as_bytes()).is_ok());
+        assert_eq!(code(&format!("{body}&actor_token=y")), ErrorCode::InvalidRequest);
+        assert_eq!(
+            code(&body.replace("type:jwt", "type:saml2")),
+            ErrorCode::InvalidRequest
+        );
+    }
+}
