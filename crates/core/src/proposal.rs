@@ -173,8 +173,8 @@ pub struct TokenPlan {
     pub lineage: Lineage,
     /// Everything that was read to decide.
     pub guards: Vec<Guard>,
-    /// Grants whose budget this token spends.
-    pub spends: Vec<GrantId>,
+    /// Grants whose budget this token spends, with that budget.
+    pub spends: Vec<(GrantId, u64)>,
     /// The hop that this token records, if it is one.
     pub delegation: Option<Hop>,
 }

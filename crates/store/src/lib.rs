@@ -1,1 +1,64 @@
-//! placeholder
+//! Storage: all SQL of Chancery, one file per noun, over one small engine layer.
+//!
+//! Reads load facts; one conditional [`db::Batch`] commits. There are no interactive transactions.
+//! Only the files under `db/` know which engine runs.
+//!
+//! To add a noun: give its spec a table in a new migration, implement [`Stored`] for it in a file of its
+//! own, and add the table to [`queries`].
+
+pub mod db;
+
+mod agent;
+mod binding;
+mod blueprint;
+pub mod change;
+mod client;
+pub mod consumed;
+mod delegation;
+pub mod enrolment;
+pub mod event;
+mod grant;
+pub mod guard;
+pub mod idempotency;
+mod issuer;
+pub mod key;
+pub mod lease;
+pub mod log;
+mod migrations;
+mod policy_set;
+pub mod record;
+mod resource;
+mod tenant;
+mod user;
+
+pub use client::{insert_secret, load_secrets, retire_secrets};
+pub use db::{Batch, Db, DbError, Expect, Outcome, Row, Sql, Statement, Value};
+pub use delegation::{Delegation, DelegationSpec};
+pub use grant::{count_use, grants_of, spend_budget};
+pub use issuer::issuer_key;
+pub use migrations::MIGRATIONS;
+pub use policy_set::{PolicySetRecord, PolicySetSpec};
+pub use record::{Page, Stored};
+pub use tenant::all_tenants;
+pub use user::user_key;
+
+/// Every query of the product, so that a test can prepare each on both engines.
+pub fn queries() -> Vec<&'static Sql> {
+    let mut all = record::queries();
+    for list in [
+        change::QUERIES,
+        client::QUERIES,
+        consumed::QUERIES,
+        enrolment::QUERIES,
+        event::QUERIES,
+        grant::QUERIES,
+        idempotency::QUERIES,
+        key::QUERIES,
+        lease::QUERIES,
+        log::QUERIES,
+        tenant::QUERIES,
+    ] {
+        all.extend(list);
+    }
+    all
+}

@@ -1,0 +1,8 @@
+//! Blueprints.
+
+use crate::record::{Stored, Table, table};
+use chancery_core::blueprint::BlueprintSpec;
+
+impl Stored for BlueprintSpec {
+    const TABLE: &'static Table = &table!("blueprints");
+}

@@ -1,0 +1,223 @@
+//! Events as rows: written in the caller's batch, read by people and by the integrator.
+
+use crate::db::{Db, DbError, Expect, Row, Sql, Statement, Value};
+use crate::record::{counter, number};
+use chancery_core::id::{EventId, TenantId};
+use chancery_core::time::Timestamp;
+
+/// An event as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRow {
+    /// The order of insertion, which is not the order in the log.
+    pub seq: i64,
+    /// Its id.
+    pub id: EventId,
+    /// When.
+    pub time: Timestamp,
+    /// The kind as text.
+    pub kind: String,
+    /// The outcome as text.
+    pub outcome: String,
+    /// The log generation.
+    pub log_generation: u64,
+    /// Its index in the tree, once integrated.
+    pub position: Option<u64>,
+    /// The canonical leaf.
+    pub leaf: String,
+    /// The MAC over leaf and id, checked before integration.
+    pub mac: Vec<u8>,
+    /// The parts beside the leaf, as JSON.
+    pub parts: String,
+}
+
+/// Which events to list, newest first.
+#[derive(Clone, Debug)]
+pub struct EventFilter<'a> {
+    /// Only those with a smaller `seq`; `i64::MAX` for the newest.
+    pub before: i64,
+    /// Only this kind, or kinds that start with it if it ends with a dot; empty for all.
+    pub kind: &'a str,
+    /// Only those whose leaf names this id; empty for all.
+    pub id: &'a str,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// Inserts an event.
+pub fn insert(tenant: TenantId, event: &EventRow) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(event.id),
+        Value::from(event.time),
+        Value::from(event.kind.as_str()),
+        Value::from(event.outcome.as_str()),
+        number(event.log_generation),
+        Value::from(event.leaf.as_str()),
+        Value::from(event.mac.as_slice()),
+        Value::from(event.parts.as_str()),
+    ];
+    Statement::new(&INSERT, params, Expect::Rows(1), "event")
+}
+
+/// The event with this id.
+///
+/// # Errors
+/// The database fails, or the row cannot be read.
+pub async fn find(db: &Db, tenant: TenantId, id: EventId) -> Result<Option<EventRow>, DbError> {
+    let row = db
+        .query_optional(&FIND, vec![Value::id(tenant), Value::id(id)])
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// Events that match, newest first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn list(db: &Db, tenant: TenantId, filter: &EventFilter<'_>) -> Result<Vec<EventRow>, DbError> {
+    let kind = if filter.kind.is_empty() {
+        "%".to_owned()
+    } else {
+        like(filter.kind)
+    };
+    let id = if filter.id.is_empty() {
+        "%".to_owned()
+    } else {
+        format!("%\"{}\"%", like_exact(filter.id))
+    };
+    let params = vec![
+        Value::id(tenant),
+        Value::from(filter.before),
+        Value::from(kind),
+        Value::from(id),
+        Value::from(filter.limit),
+    ];
+    db.query(&LIST, params).await?.iter().map(read).collect()
+}
+
+/// Events not yet in the tree, oldest first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn pending(db: &Db, tenant: TenantId, limit: u32) -> Result<Vec<EventRow>, DbError> {
+    let rows = db
+        .query(&PENDING, vec![Value::id(tenant), Value::from(limit)])
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Events in the tree from an index on, in order.
+///
+/// # Errors
+/// As [`find`].
+pub async fn integrated(
+    db: &Db,
+    tenant: TenantId,
+    log_generation: u64,
+    from: u64,
+    limit: u32,
+) -> Result<Vec<EventRow>, DbError> {
+    let params = vec![
+        Value::id(tenant),
+        number(log_generation),
+        number(from),
+        Value::from(limit),
+    ];
+    db.query(&INTEGRATED, params).await?.iter().map(read).collect()
+}
+
+/// Gives pending events their indexes. `assignments` are pairs of `seq` and index. Fails with label
+/// `integrate` if any of them is not pending any more.
+pub fn assign(tenant: TenantId, assignments: &[(i64, u64)]) -> Statement {
+    let count = u64::try_from(assignments.len()).unwrap_or(u64::MAX);
+    let json = serde_json::to_string(assignments).unwrap_or_default();
+    Statement::new(
+        &ASSIGN,
+        vec![Value::id(tenant), Value::from(json)],
+        Expect::Rows(count),
+        "integrate",
+    )
+}
+
+/// Replaces the parts of an event, to erase one. Fails with label `changed` if they are not as they were.
+pub fn replace_parts(tenant: TenantId, id: EventId, old: &str, new: &str) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(id),
+        Value::from(old),
+        Value::from(new),
+    ];
+    Statement::new(&REPLACE_PARTS, params, Expect::Rows(1), "changed")
+}
+
+fn like(kind: &str) -> String {
+    if kind.ends_with('.') {
+        format!("{}%", like_exact(kind))
+    } else {
+        like_exact(kind)
+    }
+}
+
+fn like_exact(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+}
+
+fn read(row: &Row) -> Result<EventRow, DbError> {
+    let position = row.optional_integer(6)?;
+    Ok(EventRow {
+        seq: row.integer(0)?,
+        id: row.id(1)?,
+        time: row.timestamp(2)?,
+        kind: row.text(3)?,
+        outcome: row.text(4)?,
+        log_generation: counter(row, 5)?,
+        position: position
+            .map(u64::try_from)
+            .transpose()
+            .map_err(|_| crate::record::corrupt("an index is negative"))?,
+        leaf: row.text(7)?,
+        mac: row.blob(8)?,
+        parts: row.text(9)?,
+    })
+}
+
+const INSERT: Sql = Sql::same(
+    "INSERT INTO events (tenant, id, time, kind, outcome, log_generation, leaf, mac, parts)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+);
+const FIND: Sql = Sql::same(
+    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+     WHERE tenant = ?1 AND id = ?2",
+);
+const LIST: Sql = Sql::same(
+    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+     WHERE tenant = ?1 AND seq < ?2 AND kind LIKE ?3 ESCAPE '\\' AND leaf LIKE ?4 ESCAPE '\\'
+     ORDER BY seq DESC LIMIT ?5",
+);
+const PENDING: Sql = Sql::same(
+    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+     WHERE tenant = ?1 AND position IS NULL ORDER BY seq LIMIT ?2",
+);
+const INTEGRATED: Sql = Sql::same(
+    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+     WHERE tenant = ?1 AND log_generation = ?2 AND position >= ?3 AND position IS NOT NULL ORDER BY position LIMIT ?4",
+);
+const ASSIGN: Sql = Sql::pair(
+    "UPDATE events SET position = (SELECT json_extract(value, '$[1]') FROM json_each(?2) WHERE json_extract(value, '$[0]') = seq)
+     WHERE tenant = ?1 AND position IS NULL AND seq IN (SELECT json_extract(value, '$[0]') FROM json_each(?2))",
+    "UPDATE events SET position = CAST(pair.value->>1 AS BIGINT)
+     FROM json_array_elements(CAST(?2 AS JSON)) AS pair
+     WHERE tenant = ?1 AND position IS NULL AND seq = CAST(pair.value->>0 AS BIGINT)",
+);
+const REPLACE_PARTS: Sql =
+    Sql::same("UPDATE events SET parts = ?4 WHERE tenant = ?1 AND id = ?2 AND parts = ?3");
+
+pub(crate) const QUERIES: &[&Sql] = &[
+    &INSERT,
+    &FIND,
+    &LIST,
+    &PENDING,
+    &INTEGRATED,
+    &ASSIGN,
+    &REPLACE_PARTS,
+];

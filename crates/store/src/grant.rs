@@ -1,0 +1,65 @@
+//! Grants: one in use for each agent, principal and resource; and what was used of their budgets.
+
+use crate::db::{Db, DbError, Expect, Sql, Statement, Value};
+use crate::record::{self, Stored, Table, number, table};
+use chancery_core::grant::{Grant, GrantSpec, Principal};
+use chancery_core::id::{GrantId, TenantId};
+use chancery_core::name::Name;
+use chancery_core::noun::Lifecycle;
+
+impl Stored for GrantSpec {
+    const TABLE: &'static Table = &table!("grants");
+
+    fn natural_key(&self, _state: Lifecycle) -> Option<String> {
+        Some(format!(
+            "{} {} {}",
+            self.agent,
+            self.principal.as_key(),
+            self.resource
+        ))
+    }
+
+    fn parent(&self) -> Option<String> {
+        Some(parent_key(&self.agent, &self.principal))
+    }
+}
+
+/// Grants in use to an agent for exactly this principal. There is no fallback to another principal's.
+///
+/// # Errors
+/// The database fails, or a row cannot be read.
+pub async fn grants_of(
+    db: &Db,
+    tenant: TenantId,
+    agent: &Name,
+    principal: &Principal,
+) -> Result<Vec<Grant>, DbError> {
+    record::list_by_parent::<GrantSpec>(db, tenant, &parent_key(agent, principal)).await
+}
+
+/// Starts counting uses of a grant with a budget.
+pub fn count_use(tenant: TenantId, grant: GrantId) -> Statement {
+    Statement::new(
+        &COUNT,
+        vec![Value::id(tenant), Value::id(grant)],
+        Expect::Any,
+        "budget",
+    )
+}
+
+/// Spends one use. Fails with label `budget` when the budget is used up.
+pub fn spend_budget(tenant: TenantId, grant: GrantId, budget: u64) -> Statement {
+    let params = vec![Value::id(tenant), Value::id(grant), number(budget)];
+    Statement::new(&SPEND, params, Expect::Rows(1), "budget")
+}
+
+fn parent_key(agent: &Name, principal: &Principal) -> String {
+    format!("{agent} {}", principal.as_key())
+}
+
+const COUNT: Sql =
+    Sql::same("INSERT INTO grant_uses (tenant, id, used) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING");
+const SPEND: Sql =
+    Sql::same("UPDATE grant_uses SET used = used + 1 WHERE tenant = ?1 AND id = ?2 AND used < ?3");
+
+pub(crate) const QUERIES: &[&Sql] = &[&COUNT, &SPEND];

@@ -1,0 +1,10 @@
+//! The schema's history: forward only, never edited after it was released.
+
+use crate::db::{Migration, Sql};
+
+/// Every migration in order.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    number: 1,
+    name: "first",
+    sql: Sql::same(include_str!("../migrations/0001_first.sql")),
+}];
