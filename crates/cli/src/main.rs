@@ -1,2 +1,148 @@
-//! The `chancery` command.
-fn main() {}
+//! The `chancery` command: reading arguments, calling the server, printing for people or as JSON.
+
+mod agent;
+mod apply;
+mod audit;
+mod binding;
+mod connection;
+mod demo;
+mod dev;
+mod doctor;
+mod enrol;
+mod kill;
+mod logging;
+mod noun;
+mod policy;
+mod print;
+mod root_key;
+mod sample;
+mod serve;
+mod shorthand;
+mod token;
+mod why;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Issues, observes and revokes what AI agents may do.
+#[derive(Debug, Parser)]
+#[command(name = "chancery", version, about, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    connection: connection::ConnectionArguments,
+    /// Print JSON instead of tables and sentences.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: the authorization server, policy, directory and audit log.
+    Serve(serve::ServeArguments),
+    /// Play the whole story on this machine: an agent's proof, decisions, a delegation, a kill, the log.
+    Demo(demo::DemoArguments),
+    /// Serve with the sample identity provider, runtime and notes server around it.
+    Dev(dev::DevArguments),
+    /// Check URL, TLS, clock, permissions, database and proxy headers, and print the fix.
+    Doctor(doctor::DoctorArguments),
+    /// Bring the database schema up to date without serving.
+    Migrate(serve::DatabaseArguments),
+    /// Become the first administrator with the one-time code of the first start.
+    Enrol(enrol::EnrolArguments),
+    /// Print a new one-time enrolment code. Needs the root key and the database.
+    Recover(enrol::RecoverArguments),
+    /// Apply a file of nouns, or show with --plan what it would change.
+    Apply(apply::ApplyArguments),
+    /// Print everything stored as a file for `apply`.
+    Export(apply::ExportArguments),
+    /// Agents: list, show, create, allow, activate, suspend, retire.
+    Agent(agent::AgentArguments),
+    /// Clients of agents.
+    Client(noun::NounArguments),
+    /// Users.
+    User(noun::NounArguments),
+    /// Trusted issuers.
+    Issuer(noun::NounArguments),
+    /// Runtime bindings, and testing a token against them.
+    Binding(binding::BindingArguments),
+    /// Resources.
+    Resource(noun::NounArguments),
+    /// Blueprints.
+    Blueprint(noun::NounArguments),
+    /// Grants.
+    Grant(noun::NounArguments),
+    /// Policy sets: validate, set, show, test, observe.
+    Policy(policy::PolicyArguments),
+    /// Why a decision, a token or a failed authentication came out as it did.
+    Why(why::WhyArguments),
+    /// Stop an agent, client, user, issuer, grant or blueprint at once.
+    Kill(kill::KillArguments),
+    /// Get, introspect or revoke a token as a client would.
+    Token(token::TokenArguments),
+    /// The audit log: list, show, export, prove, verify.
+    Audit(audit::AuditArguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
+        print::failure(&anyhow::anyhow!("another TLS provider is installed already"));
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            print::failure(&error.into());
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print::failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments {
+        connection,
+        json,
+        command,
+    } = arguments;
+    let output = print::Output { json };
+    match command {
+        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Dev(arguments) => dev::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments, output).await,
+        Command::Migrate(arguments) => serve::migrate(arguments).await,
+        Command::Enrol(arguments) => enrol::run(arguments, &connection.open()?, output).await,
+        Command::Recover(arguments) => enrol::recover(arguments).await,
+        Command::Apply(arguments) => apply::run(arguments, &connection.open()?, output).await,
+        Command::Export(arguments) => apply::export(arguments, &connection.open()?).await,
+        Command::Agent(arguments) => agent::run(arguments, &connection.open()?, output).await,
+        Command::Client(arguments) => noun::run("clients", arguments, &connection.open()?, output).await,
+        Command::User(arguments) => noun::run("users", arguments, &connection.open()?, output).await,
+        Command::Issuer(arguments) => {
+            noun::run("trusted_issuers", arguments, &connection.open()?, output).await
+        }
+        Command::Binding(arguments) => binding::run(arguments, &connection.open()?, output).await,
+        Command::Resource(arguments) => noun::run("resources", arguments, &connection.open()?, output).await,
+        Command::Blueprint(arguments) => {
+            noun::run("blueprints", arguments, &connection.open()?, output).await
+        }
+        Command::Grant(arguments) => noun::run("grants", arguments, &connection.open()?, output).await,
+        Command::Policy(arguments) => policy::run(arguments, &connection.open()?, output).await,
+        Command::Why(arguments) => why::run(arguments, &connection.open()?, output).await,
+        Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,
+        Command::Token(arguments) => token::run(arguments, &connection.open()?, output).await,
+        Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
+    }
+}

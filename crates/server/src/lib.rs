@@ -1,1 +1,26 @@
-//! placeholder
+//! The use cases of Chancery, and the bytes on its sockets.
+//!
+//! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `govern/`) loads facts,
+//! applies the rules of `oauth`, has `policy` decide, commits one batch through [`record`] → `keys` signs →
+//! reply. A use case never names an HTTP type.
+
+pub mod app;
+pub mod directory;
+pub mod egress;
+pub mod error;
+pub mod govern;
+pub mod http;
+pub mod issue;
+pub mod jobs;
+pub mod keys;
+pub mod listener;
+pub mod node;
+pub mod record;
+pub mod setup;
+pub mod sinks;
+pub mod tenants;
+pub mod world;
+
+pub use app::App;
+pub use chancery_store as store;
+pub use error::Failure;

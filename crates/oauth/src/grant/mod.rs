@@ -317,8 +317,7 @@ fn plan(context: RequestContext<'_>, claim: Claim<'_>, target: &Target, grants: 
         guards: deduplicated(guards),
         spends: grants
             .iter()
-            .filter(|grant| grant.spec.budget.is_some())
-            .map(|grant| grant.id)
+            .filter_map(|grant| Some((grant.id, grant.spec.budget?)))
             .collect(),
         delegation: claim.hop,
     }

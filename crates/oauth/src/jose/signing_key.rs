@@ -97,9 +97,18 @@ impl SigningKey {
         self.algorithm
     }
 
-    /// Its `kid`: the thumbprint of its public half (RFC 7638).
+    /// The same key under another `kid`.
+    ///
+    /// # Errors
+    /// None in practice: its public half was accepted before.
+    pub fn with_kid(self, kid: impl Into<String>) -> Result<Self, KeyError> {
+        let public = VerifyingKey::from_jwk(self.public.jwk().clone().with_kid(kid))?;
+        Ok(Self { public, ..self })
+    }
+
+    /// Its `kid`: the thumbprint of its public half (RFC 7638), unless it was given another.
     pub fn kid(&self) -> &str {
-        self.public.thumbprint()
+        self.public.kid().unwrap_or_else(|| self.public.thumbprint())
     }
 
     /// Its public half, to publish.

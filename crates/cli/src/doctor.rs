@@ -1,0 +1,177 @@
+//! `chancery doctor`: checks what a server needs and prints the fix for what is wrong.
+
+use crate::print::{self, Output};
+use crate::serve::{self, ServeArguments};
+use anyhow::bail;
+use chancery_server::listener::{TlsConfig, check_bind};
+use chancery_server::store::db::{DatabaseUrl, Options};
+use chancery_server::store::{Db, MIGRATIONS};
+use clap::Args;
+use std::os::unix::fs::PermissionsExt as _;
+
+/// Arguments of `doctor`: those of `serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArguments {
+    #[command(flatten)]
+    serve: ServeArguments,
+}
+
+/// One check.
+struct Check {
+    name: &'static str,
+    /// What is wrong and how to mend it; nothing if all is well.
+    fault: Option<(String, String)>,
+}
+
+/// `chancery doctor`.
+pub(crate) async fn run(arguments: DoctorArguments, output: Output) -> anyhow::Result<()> {
+    let serve = arguments.serve;
+    let mut checks = vec![
+        public_url(&serve),
+        tls(&serve),
+        binding(&serve),
+        permissions(&serve),
+        proxies(&serve),
+    ];
+    checks.extend(database(&serve).await);
+    let faults = checks.iter().filter(|check| check.fault.is_some()).count();
+    if output.json {
+        let rows = checks.iter().map(|check| {
+            let (fault, fix) = check.fault.clone().unzip();
+            serde_json::json!({ "check": check.name, "ok": fault.is_none(), "fault": fault, "fix": fix })
+        });
+        print::json(&serde_json::Value::Array(rows.collect()));
+    } else {
+        for check in &checks {
+            match &check.fault {
+                None => print::line(&format!("ok    {}", check.name)),
+                Some((fault, fix)) => {
+                    print::line(&format!("FAULT {}: {fault}\n      fix: {fix}", check.name))
+                }
+            }
+        }
+    }
+    if faults > 0 {
+        bail!("{faults} fault(s)");
+    }
+    Ok(())
+}
+
+fn check(name: &'static str, fault: Option<(String, String)>) -> Check {
+    Check { name, fault }
+}
+
+fn public_url(arguments: &ServeArguments) -> Check {
+    let fault = chancery_core::uri::check_base_url(arguments.public_url.trim_end_matches('/'))
+        .err()
+        .map(|error| {
+            (
+                format!("`{}`: {error}", arguments.public_url),
+                "give --public-url as https://host without a final slash".to_owned(),
+            )
+        });
+    check("public URL", fault)
+}
+
+fn tls(arguments: &ServeArguments) -> Check {
+    let pair = arguments.tls_certificate.clone().zip(arguments.tls_key.clone());
+    let fault = pair.and_then(|(certificate, key)| TlsConfig::load(certificate, key).err()).map(|error| {
+        (error.to_string(), "--tls-certificate is the chain in PEM with the server's certificate first, --tls-key its key".to_owned())
+    });
+    check("certificate", fault)
+}
+
+fn binding(arguments: &ServeArguments) -> Check {
+    let proxies = serve::trusted_proxies(&arguments.trusted_proxies).unwrap_or_default();
+    let fault = check_bind(arguments.listen, arguments.tls_certificate.is_some(), &proxies).err();
+    let fix = "give a certificate, name the proxies in front with --trusted-proxies, or listen on 127.0.0.1"
+        .to_owned();
+    check("listening address", fault.map(|error| (error.to_string(), fix)))
+}
+
+fn permissions(arguments: &ServeArguments) -> Check {
+    let file = arguments
+        .database
+        .root_key_file
+        .clone()
+        .unwrap_or_else(|| arguments.database.data.join("root.key"));
+    let mode = std::fs::metadata(&file).map(|metadata| metadata.permissions().mode() & 0o777);
+    let fault = match mode {
+        Ok(mode) if mode & 0o077 != 0 => Some((
+            format!("`{}` has mode {mode:o}", file.display()),
+            format!("chmod 600 {}", file.display()),
+        )),
+        Ok(_) | Err(_) => None,
+    };
+    check("root key permissions", fault)
+}
+
+fn proxies(arguments: &ServeArguments) -> Check {
+    let parsed = serve::trusted_proxies(&arguments.trusted_proxies);
+    let fault = parsed.err().map(|error| {
+        (
+            error.to_string(),
+            "give networks as in 10.0.0.0/8,fd00::/8".to_owned(),
+        )
+    });
+    check("trusted proxies", fault)
+}
+
+async fn database(arguments: &ServeArguments) -> Vec<Check> {
+    let url = match &arguments.database.database {
+        Some(text) => text.parse(),
+        None => Ok(DatabaseUrl::sqlite(arguments.database.data.join("chancery.db"))),
+    };
+    let url = match url {
+        Ok(url) => url,
+        Err(error) => {
+            return vec![check(
+                "database",
+                Some((
+                    error.to_string(),
+                    "--database sqlite:PATH or postgres://…".to_owned(),
+                )),
+            )];
+        }
+    };
+    if url.sqlite_path().is_some_and(|path| !path.exists()) {
+        return vec![check("database (not made yet)", None)];
+    }
+    let db = match Db::open(&url, Options::default()).await {
+        Ok(db) => db,
+        Err(error) => {
+            let fix = "is the server running on this file already? then all is well; else check the address and permissions".to_owned();
+            return vec![check("database", Some((error.to_string(), fix)))];
+        }
+    };
+    let pending = db.pending(MIGRATIONS).await.map_or_else(
+        |error| {
+            Some((
+                error.to_string(),
+                "use the version of chancery that made this database, or a newer one".to_owned(),
+            ))
+        },
+        |_| None,
+    );
+    let skew = clock(&db).await;
+    db.close().await;
+    vec![check("database schema", pending), check("clock", skew)]
+}
+
+async fn clock(db: &Db) -> Option<(String, String)> {
+    use chancery_core::time::Clock as _;
+    let here = chancery_server::world::SystemClock.now();
+    match db.now().await {
+        Ok(there) => {
+            let skew = here.since(there).max(there.since(here));
+            let is_off = skew > chancery_core::time::Ttl::from_seconds(1);
+            is_off.then(|| {
+                (
+                    format!("{} ms off the database's clock", skew.as_micros() / 1_000),
+                    "synchronise both clocks (NTP)".to_owned(),
+                )
+            })
+        }
+        Err(error) => Some((error.to_string(), "check the database".to_owned())),
+    }
+}

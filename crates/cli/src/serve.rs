@@ -1,0 +1,190 @@
+//! `chancery serve`.
+
+use crate::{logging, print, root_key};
+use anyhow::{Context as _, bail};
+use chancery_server::egress::AllowedHost;
+use chancery_server::listener::TrustedProxies;
+use chancery_server::node::{Node, NodeConfig, World};
+use chancery_server::store::db::{DatabaseUrl, Options};
+use chancery_server::store::{Db, MIGRATIONS};
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Where the data is.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DatabaseArguments {
+    /// The directory for the database, the root key and the local socket.
+    #[arg(long, env = "CHANCERY_DATA", default_value = "chancery-data")]
+    pub(crate) data: PathBuf,
+    /// `sqlite:PATH` or `postgres://…`. Default: a file in the data directory.
+    #[arg(long, env = "CHANCERY_DATABASE", hide_env_values = true)]
+    pub(crate) database: Option<String>,
+    /// The file with the root key. Default: `root.key` in the data directory, made with a new SQLite database.
+    #[arg(long, env = "CHANCERY_ROOT_KEY_FILE")]
+    pub(crate) root_key_file: Option<PathBuf>,
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArguments {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArguments,
+    /// The URL that clients use: the issuer. It is written once and never changes.
+    #[arg(long, env = "CHANCERY_PUBLIC_URL", default_value = "http://127.0.0.1:8440")]
+    pub(crate) public_url: String,
+    /// The address to listen on. Off loopback this needs a certificate or trusted proxies.
+    #[arg(long, env = "CHANCERY_LISTEN", default_value = "127.0.0.1:8440")]
+    pub(crate) listen: SocketAddr,
+    /// The certificate chain, PEM. Read again when the file changes.
+    #[arg(long, env = "CHANCERY_TLS_CERTIFICATE", requires = "tls_key")]
+    pub(crate) tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, env = "CHANCERY_TLS_KEY", requires = "tls_certificate")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Networks of proxies that terminate TLS in front of this server (CIDR).
+    #[arg(long, env = "CHANCERY_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Hosts, host:port or networks of special use (private, loopback) that may be called.
+    #[arg(long, env = "CHANCERY_ALLOW_HOSTS", value_delimiter = ',')]
+    pub(crate) allow_hosts: Vec<String>,
+    /// A PEM file of certificate authorities to trust for outgoing calls.
+    #[arg(long, env = "CHANCERY_EXTRA_CA_FILE")]
+    pub(crate) extra_ca_file: Option<PathBuf>,
+    /// A file that every signed checkpoint of the audit log is appended to, best on another machine.
+    #[arg(long, env = "CHANCERY_CHECKPOINT_FILE")]
+    pub(crate) checkpoint_file: Option<PathBuf>,
+    /// What to log, as in `info` or `chancery_server=debug`.
+    #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
+    pub(crate) log: String,
+    /// Log JSON lines.
+    #[arg(long, env = "CHANCERY_LOG_JSON")]
+    pub(crate) log_json: bool,
+}
+
+/// Serves until interrupted.
+pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
+    logging::start(&arguments.log, arguments.log_json);
+    let public_url = arguments.public_url.clone();
+    let node = Node::start(config(arguments)?, World::default()).await?;
+    announce(&node, &public_url);
+    stopped().await;
+    print::note("stopping: finishing requests under way");
+    node.stop().await;
+    Ok(())
+}
+
+/// What a node is told, from arguments.
+pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
+    let socket = arguments.database.data.join("chancery.sock");
+    let (database, root) = open_keys(&arguments.database)?;
+    let proxies = trusted_proxies(&arguments.trusted_proxies)?;
+    let allowed = arguments
+        .allow_hosts
+        .iter()
+        .map(|host| host.parse().map(AllowedHost::new))
+        .collect::<Result<_, _>>();
+    Ok(NodeConfig {
+        database,
+        root,
+        public_url: arguments.public_url.trim_end_matches('/').to_owned(),
+        listen: arguments.listen,
+        socket: Some(socket),
+        tls: arguments.tls_certificate.zip(arguments.tls_key),
+        proxies,
+        allowed_hosts: allowed.context("--allow-hosts")?,
+        extra_ca_file: arguments.extra_ca_file,
+        checkpoint_file: arguments.checkpoint_file,
+    })
+}
+
+/// The networks of trusted proxies.
+///
+/// # Errors
+/// A text that is no network, or one that would trust everybody.
+pub(crate) fn trusted_proxies(networks: &[String]) -> anyhow::Result<TrustedProxies> {
+    let parse = |text: &String| {
+        let network: ipnet::IpNet = text
+            .parse()
+            .with_context(|| format!("`{text}` is not a network such as 10.0.0.0/8"))?;
+        if network.prefix_len() == 0 {
+            bail!("`{text}` would trust everybody; name the proxies' own networks");
+        }
+        Ok(network)
+    };
+    Ok(TrustedProxies::new(
+        networks.iter().map(parse).collect::<anyhow::Result<_>>()?,
+    ))
+}
+
+/// The database's address and the root key. A key is made only for an SQLite database that does not exist yet.
+pub(crate) fn open_keys(
+    arguments: &DatabaseArguments,
+) -> anyhow::Result<(DatabaseUrl, chancery_server::keys::RootKey)> {
+    std::fs::create_dir_all(&arguments.data)
+        .with_context(|| format!("`{}` cannot be made", arguments.data.display()))?;
+    let database: DatabaseUrl = match &arguments.database {
+        Some(text) => text.parse()?,
+        None => DatabaseUrl::sqlite(arguments.data.join("chancery.db")),
+    };
+    let is_new = database.sqlite_path().is_some_and(|path| !path.exists());
+    let file = arguments
+        .root_key_file
+        .clone()
+        .unwrap_or_else(|| arguments.data.join("root.key"));
+    let root = root_key::load(&file, is_new)?;
+    Ok((database, root))
+}
+
+/// `chancery migrate`.
+pub(crate) async fn migrate(arguments: DatabaseArguments) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&arguments.data)?;
+    let database: DatabaseUrl = match &arguments.database {
+        Some(text) => text.parse()?,
+        None => DatabaseUrl::sqlite(arguments.data.join("chancery.db")),
+    };
+    let db = Db::open(&database, Options::default()).await?;
+    let pending = db.pending(MIGRATIONS).await?;
+    for migration in &pending {
+        print::line(&format!("applying {:04} {}", migration.number, migration.name));
+    }
+    db.migrate(MIGRATIONS).await?;
+    print::line(if pending.is_empty() {
+        "the schema is up to date"
+    } else {
+        "done"
+    });
+    db.close().await;
+    Ok(())
+}
+
+fn announce(node: &Node, public_url: &str) {
+    print::note(&format!("chancery serves {public_url} on {}", node.address));
+    if let Some(code) = &node.enrolment_code {
+        print::note(&format!(
+            "nobody is enrolled yet; within 15 minutes: chancery enrol --name YOU --code {}",
+            code.expose_secret()
+        ));
+    }
+}
+
+/// Waits for an interrupt or a request to end.
+pub(crate) async fn stopped() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(_) => return drop(tokio::signal::ctrl_c().await),
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+/// A free port on loopback.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no port is free")?;
+    match listener.local_addr()?.port() {
+        0 => bail!("no port is free"),
+        port => Ok(port),
+    }
+}

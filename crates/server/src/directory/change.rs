@@ -1,0 +1,301 @@
+//! Changing nouns: create, update, and steps of the lifecycle. Each is planned (rules, references, policy),
+//! recorded with actor and new state, and committed with it.
+
+use crate::app::App;
+use crate::directory::managed::Managed;
+use crate::directory::view::View;
+use crate::error::{Failure, Refusal};
+use crate::record as audit;
+use crate::tenants::Served;
+use chancery_core::actor::Actor;
+use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartClass};
+use chancery_core::id::{EventId, Id as _, TenantId};
+use chancery_core::name::Name;
+use chancery_core::noun::{Lifecycle, Noun, Record};
+use chancery_core::time::Timestamp;
+use chancery_policy::manage;
+use chancery_policy::{ManagementAction, ManagementRequest, Manager};
+use chancery_store::change::{self as feed, Changed};
+use chancery_store::{Outcome, Statement, Stored, record};
+
+/// Who asks for a change, and when.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Recorded with the change.
+    pub actor: Actor,
+    /// What policy sees.
+    pub manager: Manager,
+    /// The request's moment.
+    pub now: Timestamp,
+}
+
+/// A planned change: statements and what they change.
+#[derive(Debug, Default)]
+pub struct Work {
+    /// Run in order, in one batch.
+    pub statements: Vec<Statement>,
+    /// What nodes must forget.
+    pub changed: Vec<(TenantId, Changed)>,
+}
+
+impl Work {
+    /// Adds another planned change.
+    pub fn extend(&mut self, other: Self) {
+        self.statements.extend(other.statements);
+        self.changed.extend(other.changed);
+    }
+}
+
+/// Asks policy for a management action on a record.
+///
+/// # Errors
+/// Policy's refusal.
+pub fn permit(
+    served: &Served,
+    caller: &Caller,
+    action: ManagementAction,
+    (noun, name, owner): (Noun, &str, Option<&Name>),
+) -> Result<(), Failure> {
+    let request = ManagementRequest {
+        manager: caller.manager.clone(),
+        noun,
+        name: name.to_owned(),
+        owner: owner.cloned(),
+        now: caller.now,
+    };
+    manage::decide(&served.policy.set, &request, action)
+        .map(drop)
+        .map_err(Failure::from)
+}
+
+/// Plans a new record.
+///
+/// # Errors
+/// A rule of the spec, a missing reference, or policy's refusal.
+pub async fn plan_create<S: Managed>(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    view: &mut View<'_>,
+    (name, spec, state): (Name, S, Lifecycle),
+) -> Result<(Record<S::Id, S>, Work), Failure> {
+    spec.check(&name).map_err(|error| Refusal::spec(&error))?;
+    spec.check_references(view).await?;
+    if state.is_active() {
+        spec.check_activation()?;
+    }
+    let subject = (S::NOUN, name.as_str(), spec.owner());
+    permit(served, caller, ManagementAction::Create, subject)?;
+    for action in spec.stronger_actions(None) {
+        permit(served, caller, action, subject)?;
+    }
+    let now = caller.now;
+    let record = Record {
+        id: S::Id::generate(now, &*app.random),
+        name,
+        state,
+        generation: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        spec,
+    };
+    view.add(&record);
+    let statement = record::insert(served.tenant.id, &record);
+    let work = recorded(app, served, caller, &record, (Change::Created, statement))?;
+    Ok((record, work))
+}
+
+/// Plans new contents for a record. `None` if nothing would change.
+///
+/// # Errors
+/// As [`plan_create`]; a record that is retired.
+pub async fn plan_update<S: Managed>(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    view: &mut View<'_>,
+    (old, spec): (Record<S::Id, S>, S),
+) -> Result<Option<(Record<S::Id, S>, Work)>, Failure> {
+    if old.spec == spec {
+        return Ok(None);
+    }
+    if old.state == Lifecycle::Retired {
+        return Err(Refusal::Lifecycle {
+            noun: S::NOUN,
+            from: old.state,
+            to: old.state,
+        }
+        .into());
+    }
+    spec.check(&old.name).map_err(|error| Refusal::spec(&error))?;
+    spec.check_references(view).await?;
+    // The old owner answers for the record until it has a new one.
+    let subject = (S::NOUN, old.name.as_str(), old.spec.owner());
+    permit(served, caller, ManagementAction::Update, subject)?;
+    for action in spec.stronger_actions(Some(&old.spec)) {
+        permit(served, caller, action, subject)?;
+        permit(served, caller, action, (S::NOUN, old.name.as_str(), spec.owner()))?;
+    }
+    let generation = old.generation + u64::from(old.spec.narrows(&spec));
+    let record = Record {
+        generation,
+        version: old.version + 1,
+        updated_at: caller.now,
+        spec,
+        ..old
+    };
+    view.add(&record);
+    let statement = record::update(served.tenant.id, &record);
+    let work = recorded(app, served, caller, &record, (Change::Updated, statement))?;
+    Ok(Some((record, work)))
+}
+
+/// Plans a step of the lifecycle. Leaving `active` raises the generation: what was issued ends and never
+/// revives.
+///
+/// # Errors
+/// A step that the lifecycle does not allow; policy's refusal.
+pub fn plan_step<S: Managed>(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    old: Record<S::Id, S>,
+    step: Change,
+) -> Result<(Record<S::Id, S>, Work), Failure> {
+    let (to, action) = match step {
+        Change::Activated => (Lifecycle::Active, ManagementAction::Activate),
+        Change::Suspended => (Lifecycle::Suspended, ManagementAction::Suspend),
+        Change::Killed => (Lifecycle::Suspended, ManagementAction::Kill),
+        Change::Retired => (Lifecycle::Retired, ManagementAction::Retire),
+        Change::SecretReset => (old.state, ManagementAction::ResetSecret),
+        Change::Created | Change::Updated => {
+            return Err(Failure::Internal("not a step of the lifecycle".to_owned()));
+        }
+    };
+    permit(
+        served,
+        caller,
+        action,
+        (S::NOUN, old.name.as_str(), old.spec.owner()),
+    )?;
+    // Killing what is stopped already stops it again: it must never fail for that reason.
+    let is_repeat =
+        step == Change::Killed && old.state == Lifecycle::Suspended || step == Change::SecretReset;
+    if !is_repeat && !old.state.may_become(to) {
+        return Err(Refusal::Lifecycle {
+            noun: S::NOUN,
+            from: old.state,
+            to,
+        }
+        .into());
+    }
+    if to.is_active() {
+        old.spec.check_activation()?;
+    }
+    let generation = old.generation + u64::from(step != Change::Activated);
+    let record = Record {
+        state: to,
+        generation,
+        version: old.version + 1,
+        updated_at: caller.now,
+        ..old
+    };
+    let statement = record::update(served.tenant.id, &record);
+    let work = recorded(app, served, caller, &record, (step, statement))?;
+    Ok((record, work))
+}
+
+/// Commits planned changes in one batch.
+///
+/// # Errors
+/// [`Refusal::Exists`] or [`Refusal::Conflict`] when somebody was first; the database's.
+pub async fn commit(
+    app: &App,
+    now: Timestamp,
+    work: Work,
+    (noun, name): (Noun, &str),
+) -> Result<(), Failure> {
+    if work.statements.is_empty() {
+        return Ok(());
+    }
+    let batch = app.batch(now).extend(work.statements);
+    match app.commit(batch, &work.changed).await? {
+        Outcome::Committed => Ok(()),
+        Outcome::Refused { label: "exists", .. } => Err(Refusal::Exists {
+            noun,
+            name: name.to_owned(),
+        }
+        .into()),
+        Outcome::Refused { .. } => Err(Refusal::Conflict(name.to_owned()).into()),
+    }
+}
+
+/// The stored record with this name or id, read past the cache.
+///
+/// # Errors
+/// [`Refusal::NotFound`]; the database's.
+pub async fn load<S: Stored>(app: &App, tenant: TenantId, named: &str) -> Result<Record<S::Id, S>, Failure> {
+    let found = match named.parse::<S::Id>() {
+        Ok(id) => record::find_by_id(&app.db, tenant, id).await?,
+        Err(_) => match named.parse::<Name>() {
+            Ok(name) => record::find_by_name(&app.db, tenant, &name).await?,
+            Err(_) => None,
+        },
+    };
+    found.ok_or_else(|| {
+        Refusal::NotFound {
+            noun: S::NOUN,
+            name: named.to_owned(),
+        }
+        .into()
+    })
+}
+
+/// A statement with the record of what it does and the news for other nodes.
+fn recorded<S: Stored>(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    record: &Record<S::Id, S>,
+    (change, statement): (Change, Statement),
+) -> Result<Work, Failure> {
+    let tenant = served.tenant.id;
+    let state = serde_json::to_string(record).map_err(Failure::internal)?;
+    let class = if S::NOUN == Noun::User {
+        PartClass::Personal
+    } else {
+        PartClass::Operational
+    };
+    let event = Event {
+        id: EventId::generate(caller.now, &*app.random),
+        tenant,
+        time: caller.now,
+        kind: EventKind::Changed(S::NOUN, change),
+        outcome: EventOutcome::Ok,
+        actor: caller.actor.clone(),
+        ids: vec![(S::NOUN.as_str(), record.id.to_string())],
+        decision: None,
+        parts: vec![Part {
+            name: "state",
+            class,
+            content: state,
+        }],
+    };
+    let id = *record.id.as_bytes();
+    Ok(Work {
+        statements: vec![
+            statement,
+            feed::insert(tenant, S::NOUN, id, record.generation, caller.now),
+            audit::statement(served.keys.seal(), &event, &*app.random)?,
+        ],
+        changed: vec![(
+            tenant,
+            Changed::Noun {
+                noun: S::NOUN,
+                id,
+                generation: record.generation,
+            },
+        )],
+    })
+}

@@ -1,0 +1,160 @@
+//! The switch that stops one thing and everything that hangs on it, at once: what stops, and what honestly
+//! cannot be stopped before it ends by itself.
+
+use crate::app::App;
+use crate::directory::change::{self, Caller};
+use crate::directory::managed::Managed;
+use crate::error::{Failure, Refusal};
+use crate::jobs::freshness::BOUND;
+use crate::tenants::Served;
+use chancery_core::agent::AgentSpec;
+use chancery_core::blueprint::BlueprintSpec;
+use chancery_core::client::ClientSpec;
+use chancery_core::event::Change;
+use chancery_core::grant::GrantSpec;
+use chancery_core::id::TenantId;
+use chancery_core::issuer::TrustedIssuerSpec;
+use chancery_core::noun::{Lifecycle, Noun};
+use chancery_core::resource::{Enforcement, ResourceSpec};
+use chancery_core::time::Ttl;
+use chancery_core::user::UserSpec;
+use chancery_store::{DelegationSpec, Page, record};
+use serde::Serialize;
+
+/// What a kill does, or would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KillReport {
+    /// What was killed.
+    pub noun: Noun,
+    /// Its name.
+    pub name: String,
+    /// Whether it was only a rehearsal.
+    pub dry_run: bool,
+    /// Its state afterwards.
+    pub state: Lifecycle,
+    /// The generation that ends everything issued before.
+    pub generation: u64,
+    /// What stops, in words.
+    pub stops: Vec<String>,
+    /// What stays valid, and until when, in words.
+    pub remains: Vec<String>,
+    /// Seconds within which every node knows.
+    pub reaches_every_node_within_seconds: u64,
+}
+
+/// Kills a noun.
+///
+/// # Errors
+/// A noun that cannot be killed or does not exist; policy's refusal; the database's.
+pub async fn kill(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (noun, name): (Noun, &str),
+    dry_run: bool,
+) -> Result<KillReport, Failure> {
+    match noun {
+        Noun::Agent => kill_one::<AgentSpec>(app, served, caller, name, dry_run).await,
+        Noun::Client => kill_one::<ClientSpec>(app, served, caller, name, dry_run).await,
+        Noun::User => kill_one::<UserSpec>(app, served, caller, name, dry_run).await,
+        Noun::TrustedIssuer => kill_one::<TrustedIssuerSpec>(app, served, caller, name, dry_run).await,
+        Noun::Grant => kill_one::<GrantSpec>(app, served, caller, name, dry_run).await,
+        Noun::Blueprint => kill_one::<BlueprintSpec>(app, served, caller, name, dry_run).await,
+        Noun::Tenant | Noun::RuntimeBinding | Noun::Resource | Noun::Delegation | Noun::PolicySet => {
+            Err(Refusal::Invalid(format!(
+                "a {noun} cannot be killed; agent, client, user, trusted_issuer, grant or blueprint can"
+            ))
+            .into())
+        }
+    }
+}
+
+async fn kill_one<S: Managed>(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    name: &str,
+    dry_run: bool,
+) -> Result<KillReport, Failure> {
+    let tenant = served.tenant.id;
+    let old = change::load::<S>(app, tenant, name).await?;
+    let (killed, work) = change::plan_step::<S>(app, served, caller, old, Change::Killed)?;
+    let stops = stops(app, tenant, S::NOUN, killed.name.as_str()).await?;
+    let remains = remains(app, tenant).await?;
+    if !dry_run {
+        change::commit(app, caller.now, work, (S::NOUN, killed.name.as_str())).await?;
+    }
+    Ok(KillReport {
+        noun: S::NOUN,
+        name: killed.name.to_string(),
+        dry_run,
+        state: killed.state,
+        generation: killed.generation,
+        stops,
+        remains,
+        reaches_every_node_within_seconds: BOUND.as_seconds(),
+    })
+}
+
+async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Vec<String>, Failure> {
+    let mut stops = vec![format!(
+        "{noun} {name}: no new token, exchange or introspection succeeds"
+    )];
+    match noun {
+        Noun::Agent => {
+            let clients = record::list_by_parent::<ClientSpec>(&app.db, tenant, name).await?;
+            let hops = record::list_by_parent::<DelegationSpec>(&app.db, tenant, name).await?;
+            let open = hops
+                .iter()
+                .filter(|hop| hop.spec.expires_at > app.clock.now())
+                .count();
+            stops.push(format!("{} client(s) of the agent", clients.len()));
+            stops.push(format!(
+                "{open} delegation(s) from it that have not ended, with every descendant"
+            ));
+        }
+        Noun::Blueprint => {
+            let agents = record::list_by_parent::<AgentSpec>(&app.db, tenant, name).await?;
+            stops.push(format!("{} agent(s) of the blueprint", agents.len()));
+        }
+        Noun::TrustedIssuer => {
+            let users = record::list_by_parent::<UserSpec>(&app.db, tenant, name).await?;
+            stops.push(format!(
+                "{} user(s) it vouches for, and every runtime binding on it",
+                users.len()
+            ));
+        }
+        Noun::Client | Noun::User | Noun::Grant => stops.push(format!("every token that names this {noun}")),
+        Noun::Tenant | Noun::RuntimeBinding | Noun::Resource | Noun::Delegation | Noun::PolicySet => {}
+    }
+    Ok(stops)
+}
+
+/// The longest that a resource which verifies offline may still accept a token.
+async fn remains(app: &App, tenant: TenantId) -> Result<Vec<String>, Failure> {
+    let mut longest = Ttl::ZERO;
+    let mut after = String::new();
+    loop {
+        let page = Page {
+            after: &after,
+            state: Some(Lifecycle::Active),
+            limit: 500,
+        };
+        let resources = record::list::<ResourceSpec>(&app.db, tenant, &page).await?;
+        let Some(last) = resources.last() else { break };
+        after = last.name.to_string();
+        for resource in &resources {
+            if resource.spec.enforcement == Enforcement::Itself {
+                longest = longest.max(resource.spec.token_lifetime());
+            }
+        }
+    }
+    if longest == Ttl::ZERO {
+        return Ok(Vec::new());
+    }
+    let end = app.clock.now().plus(longest);
+    Ok(vec![format!(
+        "resources that verify tokens offline accept those already issued until they end: {} seconds at most, until {end}",
+        longest.as_seconds()
+    )])
+}

@@ -1,0 +1,298 @@
+//! What each noun adds to the common way of changing nouns: its owner, what it refers to, and which changes
+//! take something away or need a stronger permission.
+
+use crate::directory::view::View;
+use crate::error::{Failure, Refusal};
+use chancery_core::agent::AgentSpec;
+use chancery_core::binding::RuntimeBindingSpec;
+use chancery_core::blueprint::BlueprintSpec;
+use chancery_core::client::ClientSpec;
+use chancery_core::grant::{GrantSpec, Principal};
+use chancery_core::issuer::TrustedIssuerSpec;
+use chancery_core::name::Name;
+use chancery_core::noun::Noun;
+use chancery_core::resource::ResourceSpec;
+use chancery_core::scope::Authority;
+use chancery_core::tenant::TenantSpec;
+use chancery_core::user::UserSpec;
+use chancery_policy::ManagementAction;
+use chancery_store::Stored;
+
+/// A noun that people manage.
+pub trait Managed: Stored + PartialEq {
+    /// Who answers for it.
+    fn owner(&self) -> Option<&Name> {
+        None
+    }
+
+    /// Checks that everything it names exists.
+    fn check_references(&self, view: &View<'_>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Whether going from `self` to `new` takes something away, so that what was issued must end.
+    fn narrows(&self, new: &Self) -> bool;
+
+    /// The permissions, besides create or update, that going from `old` (nothing when it is new) to `self` needs.
+    fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
+        let _ = old;
+        Vec::new()
+    }
+
+    /// What must hold before it may be active.
+    ///
+    /// # Errors
+    /// What is missing.
+    fn check_activation(&self) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+impl Managed for AgentSpec {
+    fn owner(&self) -> Option<&Name> {
+        self.owner.as_ref()
+    }
+
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        if let Some(blueprint) = &self.blueprint {
+            require::<BlueprintSpec>(view, blueprint).await?;
+        }
+        check_ceiling(view, &self.ceiling).await
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        !self.ceiling.is_subset(&new.ceiling)
+            || self.blueprint != new.blueprint
+            || ends_earlier(self.expires_at, new.expires_at)
+    }
+
+    fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
+        let before = old.map(|old| old.ceiling.clone()).unwrap_or_default();
+        raise(&self.ceiling, &before)
+    }
+
+    fn check_activation(&self) -> Result<(), Refusal> {
+        if self.owner.is_some() {
+            return Ok(());
+        }
+        Err(Refusal::Invalid(
+            "an agent needs an owner before it can be active: set `owner`".to_owned(),
+        ))
+    }
+}
+
+impl Managed for BlueprintSpec {
+    fn owner(&self) -> Option<&Name> {
+        self.owner.as_ref()
+    }
+
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        check_ceiling(view, &self.ceiling).await
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        !self.ceiling.is_subset(&new.ceiling)
+    }
+
+    fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
+        let before = old.map(|old| old.ceiling.clone()).unwrap_or_default();
+        raise(&self.ceiling, &before)
+    }
+}
+
+impl Managed for ClientSpec {
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        if let Some(jwks) = &self.jwks {
+            let members = jwks.as_object().ok_or_else(|| invalid("`jwks` is a JWK set"))?;
+            let limits = chancery_oauth::jose::JwkSetLimits::default();
+            let set = chancery_oauth::jose::JwkSet::from_members(members, limits)
+                .map_err(|error| invalid(&format!("`jwks`: {error}")))?;
+            if set.keys().is_empty() {
+                return Err(invalid("`jwks` has no usable key"));
+            }
+        }
+        require::<AgentSpec>(view, &self.agent).await
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        self != new
+    }
+}
+
+impl Managed for RuntimeBindingSpec {
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        require::<TrustedIssuerSpec>(view, &self.issuer).await?;
+        require::<AgentSpec>(view, &self.agent).await
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        self != new
+    }
+}
+
+impl Managed for TrustedIssuerSpec {
+    async fn check_references(&self, _view: &View<'_>) -> Result<(), Failure> {
+        let chancery_core::issuer::KeySource::Inline(jwks) = &self.keys else {
+            return Ok(());
+        };
+        let members = jwks
+            .as_object()
+            .ok_or_else(|| invalid("`keys.inline` is a JWK set"))?;
+        let limits = chancery_oauth::jose::JwkSetLimits::default();
+        chancery_oauth::jose::JwkSet::from_members(members, limits)
+            .map(drop)
+            .map_err(|error| invalid(&format!("`keys.inline`: {error}")))
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        self != new
+    }
+
+    fn stronger_actions(&self, _old: Option<&Self>) -> Vec<ManagementAction> {
+        // Whoever maps claims to roles hands out roles.
+        if self.claims.role_map.is_empty() {
+            Vec::new()
+        } else {
+            vec![ManagementAction::WriteRole]
+        }
+    }
+}
+
+impl Managed for ResourceSpec {
+    fn owner(&self) -> Option<&Name> {
+        self.owner.as_ref()
+    }
+
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        match &self.agent {
+            Some(agent) => require::<AgentSpec>(view, agent).await,
+            None => Ok(()),
+        }
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        self.uri != new.uri
+            || self.holders != new.holders
+            || self.agent != new.agent
+            || self.scopes != new.scopes
+    }
+
+    fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
+        let is_same = old.map_or(self.holders.is_empty(), |old| old.holders == self.holders);
+        if is_same {
+            Vec::new()
+        } else {
+            vec![ManagementAction::WriteRole]
+        }
+    }
+}
+
+impl Managed for GrantSpec {
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        require::<AgentSpec>(view, &self.agent).await?;
+        if let Principal::User(user) = &self.principal {
+            require::<UserSpec>(view, user).await?;
+        }
+        let resource = view.resource(&self.resource).await?;
+        let resource = resource.ok_or_else(|| missing(Noun::Resource, &self.resource))?;
+        if self.scopes.is_subset(&resource.all_scopes()) {
+            return Ok(());
+        }
+        Err(invalid(&format!(
+            "`scopes` are scopes of resource `{}`",
+            self.resource
+        )))
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        !self.scopes.is_subset(&new.scopes)
+            || ends_earlier(self.expires_at, new.expires_at)
+            || self.hours != new.hours
+            || (&self.agent, &self.principal, &self.resource) != (&new.agent, &new.principal, &new.resource)
+    }
+}
+
+impl Managed for UserSpec {
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        if self.issuer.as_str() == chancery_core::user::LOCAL_ISSUER {
+            return Ok(());
+        }
+        require::<TrustedIssuerSpec>(view, &self.issuer).await
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        !self.roles.is_subset(&new.roles)
+            || !self.groups.is_subset(&new.groups)
+            || (&self.issuer, &self.subject) != (&new.issuer, &new.subject)
+    }
+
+    fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
+        let before = old.map(|old| (&old.roles, &old.groups));
+        let is_same = before.map_or(self.roles.is_empty() && self.groups.is_empty(), |before| {
+            before == (&self.roles, &self.groups)
+        });
+        if is_same {
+            Vec::new()
+        } else {
+            vec![ManagementAction::WriteRole]
+        }
+    }
+}
+
+impl Managed for TenantSpec {
+    async fn check_references(&self, _view: &View<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        self != new
+    }
+}
+
+async fn check_ceiling(view: &View<'_>, ceiling: &Authority) -> Result<(), Failure> {
+    for (name, scopes) in ceiling.iter() {
+        let resource = view
+            .resource(name)
+            .await?
+            .ok_or_else(|| missing(Noun::Resource, name))?;
+        if !scopes.is_subset(&resource.all_scopes()) {
+            return Err(invalid(&format!(
+                "`ceiling` names a scope that resource `{name}` does not have"
+            )));
+        }
+    }
+    Ok(())
+}
+
+async fn require<S: Stored>(view: &View<'_>, name: &Name) -> Result<(), Failure> {
+    if view.has::<S>(name).await? {
+        Ok(())
+    } else {
+        Err(missing(S::NOUN, name))
+    }
+}
+
+fn raise(new: &Authority, old: &Authority) -> Vec<ManagementAction> {
+    if new.is_subset(old) {
+        Vec::new()
+    } else {
+        vec![ManagementAction::RaiseCeiling]
+    }
+}
+
+fn ends_earlier(
+    old: Option<chancery_core::time::Timestamp>,
+    new: Option<chancery_core::time::Timestamp>,
+) -> bool {
+    new.is_some_and(|new| old.is_none_or(|old| new < old))
+}
+
+fn missing(noun: Noun, name: &Name) -> Failure {
+    Refusal::NotFound {
+        noun,
+        name: name.to_string(),
+    }
+    .into()
+}
+
+fn invalid(text: &str) -> Failure {
+    Refusal::Invalid(text.to_owned()).into()
+}

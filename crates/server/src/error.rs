@@ -1,0 +1,96 @@
+//! What can go wrong in a use case, apart from the errors of a protocol.
+
+use chancery_oauth::error::{ErrorCode, OAuthError};
+use chancery_store::DbError;
+
+/// Why a use case did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The protocol's own error.
+    #[error(transparent)]
+    OAuth(#[from] OAuthError),
+    /// A request of the administration interface that cannot be carried out as it is.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// Policy does not permit a management action.
+    #[error(transparent)]
+    Denied(#[from] chancery_policy::manage::ManagementDenied),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// This node does not know the present state well enough to answer.
+    #[error("this node is not sure of the present state: {0}")]
+    Stale(&'static str),
+    /// A fault of ours.
+    #[error("internal fault: {0}")]
+    Internal(String),
+}
+
+/// Why an administration request cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such thing.
+    #[error("no {noun} `{name}`")]
+    NotFound {
+        /// What kind of thing.
+        noun: chancery_core::noun::Noun,
+        /// What was asked for.
+        name: String,
+    },
+    /// The name, or what else must be unique, is taken; names are never reused.
+    #[error("the {noun} `{name}` exists or has existed: names and keys are never reused")]
+    Exists {
+        /// What kind of thing.
+        noun: chancery_core::noun::Noun,
+        /// The name.
+        name: String,
+    },
+    /// Somebody changed it meanwhile.
+    #[error("`{0}` was changed by somebody else meanwhile; read it again")]
+    Conflict(String),
+    /// The lifecycle does not allow this step.
+    #[error("a {noun} that is {from} cannot become {to}")]
+    Lifecycle {
+        /// What kind of thing.
+        noun: chancery_core::noun::Noun,
+        /// Its state.
+        from: chancery_core::noun::Lifecycle,
+        /// The state asked for.
+        to: chancery_core::noun::Lifecycle,
+    },
+    /// A value breaks a rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// The request's idempotency key was used for another request.
+    #[error("this idempotency key was used for another request")]
+    KeyReused,
+}
+
+impl Refusal {
+    /// A spec that breaks a rule of its own.
+    pub fn spec(error: &chancery_core::noun::SpecError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl Failure {
+    /// A fault of ours, with what is known about it.
+    pub fn internal(error: impl std::fmt::Display) -> Self {
+        Self::Internal(error.to_string())
+    }
+
+    /// The error of an OAuth endpoint that stands for this failure.
+    pub fn to_oauth(&self) -> OAuthError {
+        match self {
+            Self::OAuth(error) => error.clone(),
+            Self::Stale(_) | Self::Database(_) => OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "not available at the moment; try again",
+            ),
+            Self::Refused(_) | Self::Denied(_) | Self::Internal(_) => OAuthError::new(
+                ErrorCode::ServerError,
+                "an internal fault; the operator's log has the details",
+            ),
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The log as people use it: listed as sentences, exported, proved, and with parts erased.
+
+use crate::app::App;
+use crate::directory::change::{self, Caller};
+use crate::error::{Failure, Refusal};
+use crate::jobs::integrator::fetch_tiles;
+use crate::record as audit;
+use crate::tenants::Served;
+use chancery_audit::{
+    Exporter, InclusionProof, Leaf, PartRecord, PartState, ProofBundle, export, proof, tile,
+};
+use chancery_core::event::{Event, EventKind, EventOutcome};
+use chancery_core::id::{EventId, Id as _};
+use chancery_core::noun::Noun;
+use chancery_policy::ManagementAction;
+use chancery_store::Outcome;
+use chancery_store::event::{self, EventFilter, EventRow};
+use chancery_store::log;
+use serde::Serialize;
+use serde_json::Value;
+
+/// An event for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Entry {
+    /// Lists go on from here.
+    pub cursor: i64,
+    /// The event's id.
+    pub id: EventId,
+    /// When, RFC 3339.
+    pub time: String,
+    /// What happened.
+    pub kind: String,
+    /// How it ended.
+    pub outcome: String,
+    /// Its index in the log, once integrated.
+    pub position: Option<u64>,
+    /// One sentence.
+    pub sentence: String,
+    /// The ids in its leaf.
+    pub ids: Vec<(String, String)>,
+    /// Its parts; `null` where one was erased.
+    pub parts: serde_json::Map<String, Value>,
+}
+
+/// Events that match, newest first.
+///
+/// # Errors
+/// Policy's refusal; the database's.
+pub async fn list(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    filter: &EventFilter<'_>,
+) -> Result<Vec<Entry>, Failure> {
+    permit(served, caller)?;
+    let rows = event::list(&app.db, served.tenant.id, filter).await?;
+    rows.iter().map(entry).collect()
+}
+
+/// One event.
+///
+/// # Errors
+/// Policy's refusal; an unknown id; the database's.
+pub async fn show(app: &App, served: &Served, caller: &Caller, id: &str) -> Result<Entry, Failure> {
+    permit(served, caller)?;
+    entry(&load(app, served, id).await?)
+}
+
+/// The log up to the newest checkpoint as lines for offline verification, handed over one by one.
+///
+/// # Errors
+/// Policy's refusal; the database's; nothing was integrated yet.
+pub async fn export(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    sink: &tokio::sync::mpsc::Sender<String>,
+) -> Result<(), Failure> {
+    permit(served, caller)?;
+    let tenant = served.tenant.id;
+    let head = log::find_head(&app.db, tenant)
+        .await?
+        .filter(|head| head.size > 0);
+    let head =
+        head.ok_or_else(|| Refusal::Invalid("nothing has been integrated into the log yet".to_owned()))?;
+    let generation = head.log_generation;
+    let (mut exporter, first) =
+        Exporter::begin(tenant, vec![served.keys.verifier(generation)?]).map_err(Failure::internal)?;
+    let log_line = export::Log {
+        origin: served.keys.origin(generation)?,
+        first_index: 0,
+        subtrees: Vec::new(),
+    };
+    send(sink, first).await?;
+    send(sink, exporter.log(log_line).map_err(Failure::internal)?).await?;
+    let mut notes = log::checkpoints(&app.db, tenant, generation, 0, u32::MAX)
+        .await?
+        .into_iter()
+        .peekable();
+    let mut index = 0;
+    while index < head.size {
+        let rows = event::integrated(&app.db, tenant, generation, index, 500).await?;
+        if rows.is_empty() {
+            return Err(Failure::Internal(format!("entry {index} of the log is missing")));
+        }
+        for row in rows
+            .iter()
+            .take(usize::try_from(head.size - index).unwrap_or(usize::MAX))
+        {
+            let (leaf, parts) = read(row)?;
+            send(
+                sink,
+                exporter.entry(index, &leaf, parts).map_err(Failure::internal)?,
+            )
+            .await?;
+            index += 1;
+            while let Some((_, note)) = notes.next_if(|(size, _)| *size == index) {
+                send(sink, exporter.checkpoint(note).map_err(Failure::internal)?).await?;
+            }
+        }
+    }
+    send(sink, exporter.end().map_err(Failure::internal)?).await
+}
+
+/// A proof that one event is in the log, which verifies offline with the public key alone.
+///
+/// # Errors
+/// Policy's refusal; an unknown id; an event that is not integrated yet; the database's.
+pub async fn prove(app: &App, served: &Served, caller: &Caller, id: &str) -> Result<Value, Failure> {
+    permit(served, caller)?;
+    let tenant = served.tenant.id;
+    let row = load(app, served, id).await?;
+    let head = log::find_head(&app.db, tenant)
+        .await?
+        .ok_or_else(|| Failure::Internal("the tenant has no log".to_owned()))?;
+    let position = row.position.ok_or_else(|| {
+        Refusal::Invalid("the event is recorded but not yet in the tree; ask again in a second".to_owned())
+    })?;
+    let wanted = proof::tiles_for_inclusion(position, head.size).map_err(Failure::internal)?;
+    let tiles = fetch_tiles(app, served, row.log_generation, wanted).await?;
+    let inclusion = InclusionProof::build(&tiles, position, head.size).map_err(Failure::internal)?;
+    let notes = log::checkpoints(&app.db, tenant, row.log_generation, head.size, 1).await?;
+    let (_, note) = notes
+        .into_iter()
+        .next()
+        .ok_or_else(|| Failure::Internal("the head has no checkpoint".to_owned()))?;
+    let (leaf, parts) = read(&row)?;
+    let bundle = ProofBundle::new(&leaf, inclusion, note, parts);
+    serde_json::from_str(&bundle.to_json().map_err(Failure::internal)?).map_err(Failure::internal)
+}
+
+/// Erases one part of an event. Every proof stays valid; the part shows `erased`.
+///
+/// # Errors
+/// Policy's refusal; an unknown event or part; the database's.
+pub async fn erase(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (id, part): (&str, &str),
+) -> Result<(), Failure> {
+    change::permit(served, caller, ManagementAction::Erase, (Noun::Tenant, id, None))?;
+    let row = load(app, served, id).await?;
+    let (_, mut parts) = read(&row)?;
+    let found = parts.iter_mut().find(|record| record.name == part);
+    let found = found.ok_or_else(|| Refusal::Invalid(format!("event {id} has no part `{part}`")))?;
+    found.erase(caller.now);
+    let new = serde_json::to_string(&parts).map_err(Failure::internal)?;
+    let event = Event {
+        id: EventId::generate(caller.now, &*app.random),
+        tenant: served.tenant.id,
+        time: caller.now,
+        kind: EventKind::PartErased,
+        outcome: EventOutcome::Ok,
+        actor: caller.actor.clone(),
+        ids: vec![("event", row.id.to_string()), ("part", part.to_owned())],
+        decision: None,
+        parts: Vec::new(),
+    };
+    let batch = app
+        .batch(caller.now)
+        .push(event::replace_parts(served.tenant.id, row.id, &row.parts, &new))
+        .push(audit::statement(served.keys.seal(), &event, &*app.random)?);
+    match app.commit(batch, &[]).await? {
+        Outcome::Committed => Ok(()),
+        Outcome::Refused { .. } => Err(Refusal::Conflict(id.to_owned()).into()),
+    }
+}
+
+/// What an auditor keeps: the public key that checkpoints verify with, the newest checkpoint, and whether any
+/// checkpoint leaves this host.
+#[derive(Debug, Serialize)]
+pub struct LogState {
+    /// `name+hash+key` (C2SP signed-note).
+    pub verifier_key: String,
+    /// The newest signed checkpoint.
+    pub checkpoint: Option<String>,
+    /// Leaves in the tree.
+    pub size: u64,
+    /// Whether a sink is configured; if not, verification says `unwitnessed`.
+    pub witnessed: bool,
+}
+
+/// The state of a tenant's log.
+///
+/// # Errors
+/// The database's.
+pub async fn state(app: &App, served: &Served) -> Result<LogState, Failure> {
+    let head = log::find_head(&app.db, served.tenant.id).await?;
+    let generation = head.map_or(1, |head| head.log_generation);
+    Ok(LogState {
+        verifier_key: served.keys.verifier(generation)?.to_string(),
+        checkpoint: log::newest_checkpoint(&app.db, served.tenant.id).await?,
+        size: head.map_or(0, |head| head.size),
+        witnessed: !app.sinks.is_empty(),
+    })
+}
+
+/// Tile paths are served for mirrors and monitors (C2SP tlog-tiles).
+///
+/// # Errors
+/// A path that is none, or a tile that does not exist.
+pub async fn tile_at(app: &App, served: &Served, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let Ok((id, width)) = tile::TileId::parse_path(path) else {
+        return Ok(None);
+    };
+    let Some(head) = log::find_head(&app.db, served.tenant.id).await? else {
+        return Ok(None);
+    };
+    let stored = log::find_tile(&app.db, served.tenant.id, head.log_generation, id.level, id.index).await?;
+    Ok(stored.and_then(|hashes| hashes.get(..usize::from(width) * 32).map(<[u8]>::to_vec)))
+}
+
+fn permit(served: &Served, caller: &Caller) -> Result<(), Failure> {
+    change::permit(
+        served,
+        caller,
+        ManagementAction::ReadAudit,
+        (Noun::Tenant, served.tenant.name.as_str(), None),
+    )
+}
+
+async fn load(app: &App, served: &Served, id: &str) -> Result<EventRow, Failure> {
+    let unknown = || Refusal::Invalid(format!("no event `{id}`"));
+    let id: EventId = id.parse().map_err(|_| unknown())?;
+    Ok(event::find(&app.db, served.tenant.id, id)
+        .await?
+        .ok_or_else(unknown)?)
+}
+
+fn read(row: &EventRow) -> Result<(Leaf, Vec<PartRecord>), Failure> {
+    let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(Failure::internal)?;
+    let parts = serde_json::from_str(&row.parts).map_err(Failure::internal)?;
+    Ok((leaf, parts))
+}
+
+async fn send(sink: &tokio::sync::mpsc::Sender<String>, line: String) -> Result<(), Failure> {
+    sink.send(line)
+        .await
+        .map_err(|_| Failure::Stale("the reader of the export is gone"))
+}
+
+fn entry(row: &EventRow) -> Result<Entry, Failure> {
+    let (leaf, parts) = read(row)?;
+    let mut shown = serde_json::Map::new();
+    for part in &parts {
+        let value = match &part.state {
+            PartState::Present { content, .. } => serde_json::from_str(content).unwrap_or(Value::Null),
+            PartState::Erased { .. } => Value::Null,
+        };
+        shown.insert(part.name.clone(), value);
+    }
+    Ok(Entry {
+        cursor: row.seq,
+        id: row.id,
+        time: row.time.to_string(),
+        kind: row.kind.clone(),
+        outcome: row.outcome.clone(),
+        position: row.position,
+        sentence: super::sentence::sentence(&leaf, &shown),
+        ids: leaf.content().ids.clone(),
+        parts: shown,
+    })
+}

@@ -1,0 +1,8 @@
+//! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled.
+
+pub mod audit;
+pub mod enrol;
+pub mod keys;
+pub mod policy;
+pub mod sentence;
+pub mod why;

@@ -1,0 +1,113 @@
+//! An event as one sentence that a person can read.
+
+use chancery_audit::Leaf;
+use chancery_core::event::EventOutcome;
+use serde_json::{Map, Value};
+
+/// The sentence of an event: who did what, for whom, where, and by which policy. Erased parts leave ids only.
+pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>) -> String {
+    let kind = leaf.content().kind.as_str();
+    match kind {
+        "token.issued" => token(leaf, parts),
+        "authentication.failed" => {
+            let reason = text(parts, &["reason", "reason"]).unwrap_or("the reason was erased");
+            format!("a caller could not be authenticated: {reason}")
+        }
+        "token.revoked" => format!("{} revoked token {}", actor(leaf), id(leaf, "token")),
+        "log.started" => "the log began".to_owned(),
+        _ => changed(leaf, parts, kind),
+    }
+}
+
+fn token(leaf: &Leaf, parts: &Map<String, Value>) -> String {
+    let at = |path: &[&str]| text(parts, path);
+    let agent = at(&["decision", "facts", "agent", "name"]).unwrap_or_else(|| actor(leaf));
+    let whom = at(&["decision", "facts", "user", "name"])
+        .map(|user| format!(" for {user}"))
+        .unwrap_or_default();
+    let what = at(&["decision", "facts", "resource", "name"]).map_or_else(
+        || "an agent token".to_owned(),
+        |name| format!("a token for {name}"),
+    );
+    let chain = names(parts, &["decision", "facts", "chain"]);
+    let through = if chain.len() > 1 {
+        format!(" through the chain {}", chain.join(" ← "))
+    } else {
+        String::new()
+    };
+    let set = at(&["decision", "policy_set"])
+        .map(|set| format!(", by policy set {set}"))
+        .unwrap_or_default();
+    if leaf.content().outcome == EventOutcome::Ok {
+        let given = scopes(parts, true);
+        return format!("agent {agent} was given {what} with {given}{whom}{through}{set}");
+    }
+    let refused = scopes(parts, false);
+    format!("agent {agent} was refused {what}: {refused}{whom}{through}{set}")
+}
+
+/// Scopes that were given, or those refused with the limit that refused each.
+fn scopes(parts: &Map<String, Value>, given: bool) -> String {
+    let rows = find(parts, &["decision", "rows"]).and_then(Value::as_array);
+    let rows = rows.map(Vec::as_slice).unwrap_or_default();
+    let matching = rows
+        .iter()
+        .filter(|row| row.get("given").and_then(Value::as_bool) == Some(given));
+    let names: Vec<String> = matching.filter_map(|row| row_text(row, given)).collect();
+    match (names.as_slice(), given) {
+        ([], true) => "no scope".to_owned(),
+        ([], false) => text(parts, &["decision", "reason"])
+            .unwrap_or("refused as a whole")
+            .replace('_', " "),
+        (names, _) => names.join(", "),
+    }
+}
+
+fn row_text(row: &Value, given: bool) -> Option<String> {
+    let scope = row.get("scope").and_then(Value::as_str)?;
+    if given {
+        return Some(scope.to_owned());
+    }
+    let limits = ["parent", "ceiling", "grant", "holders", "policy"];
+    let refusing = limits
+        .into_iter()
+        .find(|limit| row.get(*limit).and_then(Value::as_bool) == Some(false));
+    Some(format!("{scope} (refused by {})", refusing.unwrap_or("nothing")))
+}
+
+fn changed(leaf: &Leaf, parts: &Map<String, Value>, kind: &str) -> String {
+    let (noun, verb) = kind.rsplit_once('.').unwrap_or((kind, "changed"));
+    let name = text(parts, &["state", "name"]).unwrap_or_else(|| id(leaf, noun));
+    format!(
+        "{} {} {} {name}",
+        actor(leaf),
+        verb.replace('_', " "),
+        noun.replace('_', " ")
+    )
+}
+
+fn actor(leaf: &Leaf) -> &str {
+    leaf.find_id("actor").unwrap_or("somebody")
+}
+
+fn id<'a>(leaf: &'a Leaf, role: &str) -> &'a str {
+    leaf.find_id(role).unwrap_or("-")
+}
+
+fn find<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    rest.iter()
+        .try_fold(parts.get(*first)?, |value, name| value.get(*name))
+}
+
+fn text<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a str> {
+    find(parts, path).and_then(Value::as_str)
+}
+
+fn names<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Vec<&'a str> {
+    let list = find(parts, path)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    list.iter().filter_map(Value::as_str).collect()
+}

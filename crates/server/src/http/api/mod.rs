@@ -1,0 +1,48 @@
+//! The administration interface `{base}/api/v1`. Every operation has a scope; people on the server's own
+//! machine come through the local socket, everybody else with a token of ours.
+
+pub mod audit;
+pub mod caller;
+pub mod directory;
+pub mod govern;
+pub mod nouns;
+
+use crate::app::App;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use std::sync::Arc;
+
+/// The routes, relative to `/api/v1`.
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/apply", post(directory::apply))
+        .route("/export", get(directory::export))
+        .route("/kill/{noun}/{name}", post(directory::kill))
+        .route("/bindings/test", post(directory::test_binding))
+        .route("/policy", get(govern::show_policy).put(govern::set_policy))
+        .route("/policy/validate", post(govern::validate_policy))
+        .route("/policy/test", post(govern::test_policy))
+        .route("/policy/versions", get(govern::policy_versions))
+        .route("/policy/observe", post(govern::observe))
+        .route("/why/{id}", get(govern::why))
+        .route("/keys", get(govern::list_keys))
+        .route("/keys/rotate", post(govern::rotate_key))
+        .route("/enrol", post(govern::enrol))
+        .route("/tenants", post(govern::create_tenant))
+        .route("/audit/events", get(audit::list))
+        .route("/audit/events/{id}", get(audit::show))
+        .route("/audit/events/{id}/proof", get(audit::prove))
+        .route(
+            "/audit/events/{id}/parts/{part}",
+            axum::routing::delete(audit::erase),
+        )
+        .route("/audit/export", get(audit::export))
+        .route("/audit/log", get(audit::log))
+        .route("/{collection}", get(nouns::list).post(nouns::create))
+        .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
+        .route("/{collection}/{name}/{step}", post(nouns::step))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+const MAX_BODY: usize = 8 << 20;

@@ -1,0 +1,217 @@
+//! The only place that turns failures into HTTP: OAuth errors (RFC 6749 §5.2) at the OAuth endpoints, problem
+//! documents (RFC 9457) everywhere else.
+
+use crate::error::{Failure, Refusal};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use chancery_oauth::error::ErrorCode;
+use serde::Serialize;
+use serde_json::json;
+
+/// A problem document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// `urn:chancery:problem:{code}`: stable.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The stable code.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// One sentence.
+    pub detail: String,
+    /// How to fix it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    /// A problem.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        let kind = format!("urn:chancery:problem:{code}");
+        Self {
+            kind,
+            code,
+            status: status.as_u16(),
+            detail: detail.into(),
+            hint: None,
+        }
+    }
+
+    /// The same with a hint.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (
+            status,
+            [
+                (CONTENT_TYPE, "application/problem+json"),
+                (CACHE_CONTROL, "no-store"),
+            ],
+            body,
+        )
+            .into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        problem(&self).into_response()
+    }
+}
+
+/// The answer of an OAuth endpoint to a failure.
+pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Response {
+    log(failure);
+    let error = failure.to_oauth();
+    let status = match error.code {
+        ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::InvalidRequest
+        | ErrorCode::InvalidGrant
+        | ErrorCode::UnauthorizedClient
+        | ErrorCode::UnsupportedGrantType
+        | ErrorCode::InvalidScope
+        | ErrorCode::InvalidTarget
+        | ErrorCode::AccessDenied
+        | ErrorCode::ConsentRequired
+        | ErrorCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
+    };
+    let mut body = json!({ "error": error.code.as_str(), "error_description": error.description });
+    if let Some(members) = body.as_object_mut() {
+        members.extend(error.decision.map(|id| ("decision".to_owned(), json!(id))));
+        members.extend(error.reference.map(|id| ("reference".to_owned(), json!(id))));
+        members.extend(
+            error
+                .consent_uri
+                .map(|uri| ("consent_uri".to_owned(), json!(uri))),
+        );
+    }
+    let mut response = (status, [(CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED && used_header {
+        let challenge = HeaderValue::from_str(&format!("Basic realm=\"{realm}\""));
+        headers.extend(challenge.ok().map(|value| (WWW_AUTHENTICATE, value)));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+/// The problem that stands for a failure.
+pub fn problem(failure: &Failure) -> Problem {
+    log(failure);
+    match failure {
+        Failure::Refused(refusal) => refused(refusal),
+        Failure::Denied(denied) => {
+            let hint = match denied.policies.as_slice() {
+                [] => "no policy permits it; an administrator may do it, or change the policies".to_owned(),
+                policies => format!("forbidden by {}", policies.join(", ")),
+            };
+            Problem::new(StatusCode::FORBIDDEN, "denied_by_policy", denied.to_string()).with_hint(hint)
+        }
+        Failure::OAuth(error) => {
+            Problem::new(StatusCode::BAD_REQUEST, error.code.as_str(), error.description)
+        }
+        Failure::Database(error) if error.is_retryable() => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the database does not answer; try again",
+        ),
+        Failure::Stale(reason) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            format!("this node does not answer now: {reason}"),
+        ),
+        Failure::Database(_) | Failure::Internal(_) => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "a fault of the server; its log has the details",
+        ),
+    }
+}
+
+fn refused(refusal: &Refusal) -> Problem {
+    let (status, code) = match refusal {
+        Refusal::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+        Refusal::Exists { .. } => (StatusCode::CONFLICT, "exists"),
+        Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+        Refusal::Lifecycle { .. } => (StatusCode::CONFLICT, "lifecycle"),
+        Refusal::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+    };
+    Problem::new(status, code, refusal.to_string())
+}
+
+/// A fault of ours outside any use case.
+pub fn internal(error: &dyn std::fmt::Display) -> Response {
+    tracing::error!(%error, "internal fault");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "a fault of the server; its log has the details",
+    )
+    .into_response()
+}
+
+/// The host names no tenant.
+pub async fn unknown_host() -> Response {
+    Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
+        "unknown_host",
+        "no tenant is served under this host and path",
+    )
+    .with_hint("use the base URL exactly as it was configured (`--public-url`), host name and port included")
+    .into_response()
+}
+
+/// The path names nothing.
+pub async fn no_such_endpoint() -> Response {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "no_such_endpoint",
+        "there is nothing at this path",
+    )
+    .with_hint("the administration interface is described at /api/v1/openapi.json")
+    .into_response()
+}
+
+/// The path takes another method.
+pub async fn wrong_method() -> Response {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "wrong_method",
+        "this path takes another method",
+    )
+    .into_response()
+}
+
+/// Client faults are information, ours are errors.
+fn log(failure: &Failure) {
+    match failure {
+        Failure::Internal(_) | Failure::Database(_) => tracing::error!(error = %failure, "a request failed"),
+        Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
+        Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) => {
+            tracing::info!(error = %failure, "a request was refused")
+        }
+    }
+}

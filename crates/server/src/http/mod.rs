@@ -1,0 +1,40 @@
+//! Bytes on sockets: the router, on one page. A handler parses, calls one use case, and turns what comes back
+//! into a response.
+
+pub mod api;
+pub mod error;
+pub mod health;
+pub mod oauth;
+pub mod tenant;
+
+use crate::app::App;
+use axum::Router;
+use axum::routing::{any, get, post};
+use std::sync::Arc;
+
+/// Everything that is served. `tenant::dispatch` finds the tenant by host and path and strips its prefix, so
+/// that the routes here are relative to a tenant's base.
+pub fn router(app: Arc<App>) -> Router {
+    let tenant = Router::new()
+        .route("/token", post(oauth::token))
+        .route("/introspect", post(oauth::introspect))
+        .route("/revoke", post(oauth::revoke))
+        .route("/jwks", get(oauth::jwks))
+        .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
+        .route("/.well-known/openid-configuration", get(oauth::metadata))
+        .route("/log/checkpoint", get(api::audit::checkpoint))
+        .route("/log/tile/{*path}", get(api::audit::tile))
+        .nest("/api/v1", api::router())
+        .fallback(error::no_such_endpoint)
+        .method_not_allowed_fallback(error::wrong_method)
+        .with_state(app.clone());
+    let dispatch = tenant::Dispatch {
+        app: app.clone(),
+        tenant,
+    };
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .with_state(app)
+        .fallback_service(any(tenant::dispatch).with_state(dispatch))
+}

@@ -1,0 +1,130 @@
+//! The OAuth endpoints of a tenant.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::http::error::{self, oauth_error};
+use crate::http::tenant::RequestTenant;
+use crate::issue::{introspect as introspection, revoke as revocation, token as issuing};
+use crate::tenants::Served;
+use axum::body::Bytes;
+use axum::extract::{Extension, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use chancery_oauth::error::OAuthError;
+use chancery_oauth::metadata::Metadata;
+use chancery_oauth::request::introspection::IntrospectionRequest;
+use chancery_oauth::request::revocation::RevocationRequest;
+use chancery_oauth::request::token::TokenRequest;
+use std::sync::Arc;
+
+/// `POST {base}/token` (RFC 6749 §3.2).
+pub async fn token(
+    State(app): State<Arc<App>>,
+    Extension(RequestTenant(served)): Extension<RequestTenant>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answer = async {
+        let request = TokenRequest::parse(form(&headers)?, &body)?;
+        issuing::token(&app, &served, &request).await
+    };
+    respond(
+        &served,
+        &headers,
+        answer.await.map(|response| no_store(axum::Json(response))),
+    )
+}
+
+/// `POST {base}/introspect` (RFC 7662 §2).
+pub async fn introspect(
+    State(app): State<Arc<App>>,
+    Extension(RequestTenant(served)): Extension<RequestTenant>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answer = async {
+        let request = IntrospectionRequest::parse(form(&headers)?, &body)?;
+        introspection::introspect(&app, &served, &request).await
+    };
+    respond(
+        &served,
+        &headers,
+        answer.await.map(|response| no_store(axum::Json(response))),
+    )
+}
+
+/// `POST {base}/revoke` (RFC 7009 §2).
+pub async fn revoke(
+    State(app): State<Arc<App>>,
+    Extension(RequestTenant(served)): Extension<RequestTenant>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answer = async {
+        let request = RevocationRequest::parse(form(&headers)?, &body)?;
+        revocation::revoke(&app, &served, &request).await
+    };
+    respond(&served, &headers, answer.await.map(|()| no_store(StatusCode::OK)))
+}
+
+/// `GET {base}/jwks` (RFC 7517 §5).
+pub async fn jwks(Extension(RequestTenant(served)): Extension<RequestTenant>) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "application/jwk-set+json"),
+        (CACHE_CONTROL, "public, max-age=300"),
+    ];
+    match serde_json::to_string(served.keys.published()) {
+        Ok(body) => (headers, body).into_response(),
+        Err(error) => error::internal(&error),
+    }
+}
+
+/// `GET {base}/.well-known/oauth-authorization-server` and the OpenID form (RFC 8414 §3).
+pub async fn metadata(Extension(RequestTenant(served)): Extension<RequestTenant>) -> Response {
+    let headers = [(CACHE_CONTROL, "public, max-age=300")];
+    (
+        headers,
+        axum::Json(Metadata::new(&served.tenant.spec.base_url, Vec::new())),
+    )
+        .into_response()
+}
+
+/// The `Authorization` header of a request whose body is a form.
+fn form(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(OAuthError::invalid_request(
+            "the body is not application/x-www-form-urlencoded",
+        ));
+    }
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(OAuthError::invalid_request("more than one Authorization header"));
+    }
+    first
+        .to_str()
+        .map(Some)
+        .map_err(|_| OAuthError::invalid_request("the Authorization header is not text"))
+}
+
+fn respond(served: &Served, headers: &HeaderMap, answer: Result<Response, Failure>) -> Response {
+    answer.unwrap_or_else(|failure| {
+        oauth_error(
+            &failure,
+            &served.tenant.spec.base_url,
+            headers.contains_key(AUTHORIZATION),
+        )
+    })
+}
+
+fn no_store(response: impl axum::response::IntoResponse) -> Response {
+    ([(CACHE_CONTROL, "no-store")], response).into_response()
+}

@@ -1,0 +1,128 @@
+//! Which tenant a request is for: its host and path name a base URL that configuration knows. Headers only
+//! choose among known tenants; no URL is ever built from them.
+
+use crate::app::App;
+use crate::http::error;
+use crate::listener::LocalPeer;
+use crate::setup::DEFAULT_TENANT;
+use crate::tenants::Served;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::response::Response;
+use std::sync::Arc;
+use tower::ServiceExt as _;
+
+/// The tenant of a request, as an extension.
+#[derive(Clone, Debug)]
+pub struct RequestTenant(pub Arc<Served>);
+
+/// What [`dispatch`] needs.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// The node.
+    pub app: Arc<App>,
+    /// The routes of a tenant.
+    pub tenant: Router,
+}
+
+/// Finds the tenant, strips its prefix and hands the request to its routes.
+pub async fn dispatch(State(dispatch): State<Dispatch>, mut request: Request) -> Response {
+    let Some((served, path)) = find(&dispatch.app, &request) else {
+        return error::unknown_host().await;
+    };
+    if !served.tenant.state.is_active() {
+        return error::unknown_host().await;
+    }
+    let Some(uri) = with_path(request.uri(), &path) else {
+        return error::no_such_endpoint().await;
+    };
+    *request.uri_mut() = uri;
+    request.extensions_mut().insert(RequestTenant(served));
+    match dispatch.tenant.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// The tenant and the path below its base.
+fn find(app: &App, request: &Request) -> Option<(Arc<Served>, String)> {
+    let path = request.uri().path();
+    let (prefix, rest) = split(path);
+    // The local socket has no host name: the prefix or its absence names the tenant.
+    if request.extensions().get::<LocalPeer>().is_some() {
+        let name = prefix.strip_prefix("/t/").unwrap_or(DEFAULT_TENANT);
+        return app.tenants.find_by_name(name).map(|served| (served, rest));
+    }
+    let header = request
+        .headers()
+        .get(axum::http::header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = request
+        .uri()
+        .authority()
+        .map(axum::http::uri::Authority::as_str)
+        .or(header)?
+        .to_ascii_lowercase();
+    let served = app.tenants.find_at(&format!("{host}{prefix}"))?;
+    Some((served, rest))
+}
+
+/// Splits `/t/{name}` from a path, where it leads or, for well-known documents, where it trails
+/// (RFC 8414 §3.1 inserts the well-known part before the issuer's path).
+fn split(path: &str) -> (String, String) {
+    for document in [
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/openid-configuration",
+    ] {
+        if let Some(prefix) = path.strip_prefix(document)
+            && (prefix.is_empty() || prefix.starts_with("/t/"))
+        {
+            return (prefix.to_owned(), document.to_owned());
+        }
+    }
+    let Some(after) = path.strip_prefix("/t/") else {
+        return (String::new(), path.to_owned());
+    };
+    let (name, rest) = after
+        .split_once('/')
+        .map_or((after, String::from("/")), |(name, rest)| {
+            (name, format!("/{rest}"))
+        });
+    (format!("/t/{name}"), rest)
+}
+
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    Some(Uri::from(text.parse::<PathAndQuery>().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn the_prefix_leads_and_for_well_known_documents_trails() {
+        let pair = |path| split(path);
+        assert_eq!(pair("/token"), (String::new(), "/token".to_owned()));
+        assert_eq!(pair("/t/acme/token"), ("/t/acme".to_owned(), "/token".to_owned()));
+        assert_eq!(
+            pair("/.well-known/oauth-authorization-server/t/acme"),
+            (
+                "/t/acme".to_owned(),
+                "/.well-known/oauth-authorization-server".to_owned()
+            )
+        );
+        assert_eq!(
+            pair("/t/acme/.well-known/openid-configuration"),
+            (
+                "/t/acme".to_owned(),
+                "/.well-known/openid-configuration".to_owned()
+            )
+        );
+    }
+}

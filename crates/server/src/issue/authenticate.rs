@@ -1,0 +1,295 @@
+//! Loading what a client's proof depends on, checking it, and recording a failure under a reference.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::record;
+use crate::setup::sha256;
+use crate::tenants::Served;
+use chancery_core::actor::Actor;
+use chancery_core::client::Client;
+use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
+use chancery_core::id::{ClientId, EventId, Id as _, ReferenceId};
+use chancery_core::issuer::{IssuerPurpose, TrustedIssuer};
+use chancery_core::secret::{Secret, TokenDigest};
+use chancery_core::time::Timestamp;
+use chancery_oauth::authentication::{AuthenticatedClient, AuthenticationError, ClientFacts};
+use chancery_oauth::error::OAuthError;
+use chancery_oauth::jose::{self, JwkSet, JwkSetLimits, Profile, UnverifiedJwt, VerifiedClaims};
+use chancery_oauth::request::client::PresentedClient;
+use chancery_oauth::runtime;
+use std::sync::Arc;
+
+/// Authenticates a client by what it presented.
+///
+/// # Errors
+/// `invalid_client` with a reference, under which the reason is recorded.
+pub async fn client(
+    app: &App,
+    served: &Served,
+    presented: &PresentedClient,
+    now: Timestamp,
+) -> Result<AuthenticatedClient, Failure> {
+    let outcome = match presented {
+        PresentedClient::Secret {
+            client_id, secret, ..
+        } => by_secret(app, served, client_id, secret, now).await?,
+        PresentedClient::Assertion { client_id, assertion } => {
+            by_assertion(app, served, client_id.as_deref(), assertion, now).await?
+        }
+    };
+    match outcome {
+        Ok(client) => Ok(client),
+        Err(error) => Err(Failure::OAuth(
+            record_failure(app, served, presented, &error, now).await?,
+        )),
+    }
+}
+
+/// The error for an assertion that was used before, recorded.
+///
+/// # Errors
+/// The database's.
+pub async fn replayed(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    now: Timestamp,
+) -> Result<OAuthError, Failure> {
+    let named = Some(client.client().id.to_string());
+    record_reference(app, served, named, &AuthenticationError::Replayed, now).await
+}
+
+type Checked = Result<AuthenticatedClient, AuthenticationError>;
+
+async fn by_secret(
+    app: &App,
+    served: &Served,
+    client_id: &str,
+    secret: &Secret<String>,
+    now: Timestamp,
+) -> Result<Checked, Failure> {
+    let facts = match load(app, served, client_id).await? {
+        Ok(facts) => facts,
+        Err(error) => return Ok(Err(error)),
+    };
+    let stored = app
+        .directory
+        .secrets_of(served.tenant.id, &facts.client, now)
+        .await?;
+    let digest = TokenDigest::new(sha256(secret.expose_secret().as_bytes()));
+    Ok(AuthenticatedClient::by_secret(facts, &digest, &stored, now))
+}
+
+/// An assertion is the client's own if it names itself as issuer; otherwise it is a platform's token.
+async fn by_assertion(
+    app: &App,
+    served: &Served,
+    client_id: Option<&str>,
+    assertion: &Secret<String>,
+    now: Timestamp,
+) -> Result<Checked, Failure> {
+    let jwt = match UnverifiedJwt::parse(assertion.expose_secret()) {
+        Ok(jwt) => jwt,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let claims = match jwt.unverified_claims() {
+        Ok(claims) => claims,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let issuer = claims.unverified_issuer().unwrap_or_default();
+    if issuer.parse::<ClientId>().is_ok() {
+        if client_id.is_some_and(|id| id != issuer) {
+            return Ok(Err(AuthenticationError::ClientUnknown));
+        }
+        return by_own_key(app, served, issuer, &jwt, now).await;
+    }
+    by_runtime(app, served, issuer, client_id, &jwt, now).await
+}
+
+async fn by_own_key(
+    app: &App,
+    served: &Served,
+    client_id: &str,
+    jwt: &UnverifiedJwt<'_>,
+    now: Timestamp,
+) -> Result<Checked, Failure> {
+    let facts = match load(app, served, client_id).await? {
+        Ok(facts) => facts,
+        Err(error) => return Ok(Err(error)),
+    };
+    let Some(keys) = registered_keys(&facts.client) else {
+        return Ok(Err(AuthenticationError::Keys));
+    };
+    let profile = Profile::client_assertion(client_id, &served.tenant.spec.base_url);
+    Ok(jose::verify(jwt, &profile, &keys, now)
+        .map_err(AuthenticationError::from)
+        .and_then(|claims| AuthenticatedClient::by_assertion(facts, &claims, now)))
+}
+
+async fn by_runtime(
+    app: &App,
+    served: &Served,
+    issuer: &str,
+    client_id: Option<&str>,
+    jwt: &UnverifiedJwt<'_>,
+    now: Timestamp,
+) -> Result<Checked, Failure> {
+    let tenant = served.tenant.id;
+    let (issuer, claims) = match verify_runtime_token(app, served, issuer, jwt, now).await? {
+        Ok(verified) => verified,
+        Err(error) => return Ok(Err(error)),
+    };
+    let bindings = app
+        .directory
+        .bindings
+        .by_parent(tenant, issuer.name.to_string())
+        .await?;
+    let binding = match runtime::find(&bindings, claims.claims()) {
+        Ok(binding) => binding.clone(),
+        Err(error) => return Ok(Err(error.into())),
+    };
+    // A binding's client has the binding's name.
+    let facts = match load(app, served, binding.name.as_str()).await? {
+        Ok(facts) => facts,
+        Err(error) => return Ok(Err(error)),
+    };
+    if client_id.is_some_and(|id| id != facts.client.id.to_string() && id != facts.client.name.as_str()) {
+        return Ok(Err(AuthenticationError::ClientUnknown));
+    }
+    Ok(AuthenticatedClient::by_runtime(
+        facts, issuer, binding, &claims, now,
+    ))
+}
+
+/// Verifies a platform's token against the one trusted issuer with its `iss`.
+///
+/// # Errors
+/// The database's.
+pub async fn verify_runtime_token(
+    app: &App,
+    served: &Served,
+    issuer: &str,
+    jwt: &UnverifiedJwt<'_>,
+    now: Timestamp,
+) -> Result<Result<(Arc<TrustedIssuer>, VerifiedClaims), AuthenticationError>, Failure> {
+    let tenant = served.tenant.id;
+    let found = app
+        .directory
+        .issuers
+        .find_by_key(tenant, chancery_store::issuer_key(issuer))
+        .await?;
+    let Some(issuer) =
+        found.filter(|issuer| issuer.spec.serves(IssuerPurpose::Runtimes) && issuer.state.is_active())
+    else {
+        return Ok(Err(AuthenticationError::IssuerUnknown));
+    };
+    let bindings = app
+        .directory
+        .bindings
+        .by_parent(tenant, issuer.name.to_string())
+        .await?;
+    let audiences: Vec<String> = bindings
+        .iter()
+        .map(|binding| binding.spec.audience.clone())
+        .collect();
+    let profile = Profile::runtime_token(&issuer.spec.issuer, &audiences);
+    match app
+        .verify_from(&served.tenant.name, &issuer, jwt, &profile, now)
+        .await
+    {
+        Ok(verified) => Ok(verified
+            .map(|claims| (issuer, claims))
+            .map_err(AuthenticationError::from)),
+        Err(error) => {
+            tracing::warn!(%error, issuer = %issuer.name, "the keys of a trusted issuer could not be loaded");
+            Ok(Err(AuthenticationError::IssuerKeys(issuer.name.clone())))
+        }
+    }
+}
+
+/// A client with everything it depends on, by id or name.
+async fn load(
+    app: &App,
+    served: &Served,
+    client: &str,
+) -> Result<Result<ClientFacts, AuthenticationError>, Failure> {
+    let tenant = served.tenant.id;
+    let Some(client) = app.directory.clients.find_named(tenant, client).await? else {
+        return Ok(Err(AuthenticationError::ClientUnknown));
+    };
+    let Some(agent) = app
+        .directory
+        .agents
+        .find_by_name(tenant, &client.spec.agent)
+        .await?
+    else {
+        return Ok(Err(AuthenticationError::ClientUnknown));
+    };
+    let blueprint = match &agent.spec.blueprint {
+        None => None,
+        Some(name) => match app.directory.blueprints.find_by_name(tenant, name).await? {
+            Some(blueprint) => Some(blueprint),
+            // A named parent that is missing must not widen what its absence would allow.
+            None => return Ok(Err(AuthenticationError::ClientUnknown)),
+        },
+    };
+    Ok(Ok(ClientFacts {
+        tenant: served.tenant.clone(),
+        client,
+        agent,
+        blueprint,
+    }))
+}
+
+fn registered_keys(client: &Client) -> Option<JwkSet> {
+    let members = client.spec.jwks.as_ref()?.as_object()?;
+    JwkSet::from_members(members, JwkSetLimits::default()).ok()
+}
+
+async fn record_failure(
+    app: &App,
+    served: &Served,
+    presented: &PresentedClient,
+    error: &AuthenticationError,
+    now: Timestamp,
+) -> Result<OAuthError, Failure> {
+    let named = match presented {
+        PresentedClient::Secret { client_id, .. } => Some(client_id.clone()),
+        PresentedClient::Assertion { client_id, .. } => client_id.clone(),
+    };
+    record_reference(app, served, named, error, now).await
+}
+
+async fn record_reference(
+    app: &App,
+    served: &Served,
+    named: Option<String>,
+    error: &AuthenticationError,
+    now: Timestamp,
+) -> Result<OAuthError, Failure> {
+    let reference = ReferenceId::generate(now, &*app.random);
+    let content = serde_json::json!({ "reason": error.to_string(), "client_id": named }).to_string();
+    let event = Event {
+        id: EventId::from_bytes(*reference.as_bytes()),
+        tenant: served.tenant.id,
+        time: now,
+        kind: EventKind::AuthenticationFailed,
+        outcome: EventOutcome::Denied,
+        actor: Actor::Unknown,
+        ids: vec![("reference", reference.to_string())],
+        decision: None,
+        parts: vec![Part {
+            name: "reason",
+            class: PartClass::Operational,
+            content,
+        }],
+    };
+    let batch = app
+        .batch(now)
+        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    let _ = app.commit(batch, &[]).await?;
+    Ok(OAuthError {
+        reference: Some(reference),
+        ..error.to_wire()
+    })
+}

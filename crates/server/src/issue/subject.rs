@@ -1,0 +1,263 @@
+//! The subject of an exchange: a person by a trusted issuer's token, or one of our own tokens.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::issue::own;
+use crate::tenants::Served;
+use chancery_core::agent::Agent;
+use chancery_core::id::{AgentId, Id as _, TenantId, UserId};
+use chancery_core::issuer::IssuerPurpose;
+use chancery_core::lineage::Guard;
+use chancery_core::noun::{Lifecycle, Noun};
+use chancery_core::proposal::Subject;
+use chancery_core::secret::Secret;
+use chancery_core::time::Timestamp;
+use chancery_core::user::{User, UserSpec};
+use chancery_oauth::authentication::guard;
+use chancery_oauth::claims::OwnToken;
+use chancery_oauth::error::OAuthError;
+use chancery_oauth::grant::VerifiedUser;
+use chancery_oauth::grant::token_exchange::{OwnSubject, SubjectToken};
+use chancery_oauth::jose::UnverifiedJwt;
+use chancery_oauth::request::token::SubjectTokenType;
+use chancery_oauth::user_token;
+use chancery_store::{Statement, change, record, user_key};
+use std::sync::Arc;
+
+/// A subject, and what must be written if it is acted on.
+#[derive(Debug)]
+pub struct Found {
+    /// The subject.
+    pub subject: SubjectToken,
+    /// The person's first record, or newer facts about them.
+    pub writes: Vec<Statement>,
+}
+
+/// Verifies a subject token and loads what it refers to.
+///
+/// # Errors
+/// `invalid_request` (RFC 8693 §2.2.2) for a token that is not acceptable, whatever the reason.
+pub async fn find(
+    app: &App,
+    served: &Served,
+    token: &Secret<String>,
+    kind: SubjectTokenType,
+    now: Timestamp,
+) -> Result<Found, Failure> {
+    let jwt = UnverifiedJwt::parse(token.expose_secret()).map_err(|_| UNACCEPTABLE)?;
+    let claims = jwt.unverified_claims().map_err(|_| UNACCEPTABLE)?;
+    let issuer = claims.unverified_issuer().ok_or(UNACCEPTABLE)?.to_owned();
+    if issuer == served.tenant.spec.base_url {
+        if kind == SubjectTokenType::IdToken {
+            return Err(UNACCEPTABLE.into());
+        }
+        return own_subject(app, served, token.expose_secret(), now).await;
+    }
+    user_subject(app, served, &issuer, &jwt, kind, now).await
+}
+
+async fn user_subject(
+    app: &App,
+    served: &Served,
+    issuer: &str,
+    jwt: &UnverifiedJwt<'_>,
+    kind: SubjectTokenType,
+    now: Timestamp,
+) -> Result<Found, Failure> {
+    let tenant = served.tenant.id;
+    let found = app
+        .directory
+        .issuers
+        .find_by_key(tenant, chancery_store::issuer_key(issuer))
+        .await?;
+    let issuer = found
+        .filter(|issuer| issuer.spec.serves(IssuerPurpose::Users) && issuer.state.is_active())
+        .ok_or(UNACCEPTABLE)?;
+    let profile = user_token::profile(&issuer, kind);
+    let verified = app
+        .verify_from(&served.tenant.name, &issuer, jwt, &profile, now)
+        .await
+        .map_err(|error| {
+            tracing::warn!(%error, issuer = %issuer.name, "the keys of a trusted issuer could not be loaded");
+            Failure::Stale("the keys of a trusted issuer could not be loaded")
+        })?;
+    let claims = verified.map_err(|error| {
+        tracing::info!(%error, issuer = %issuer.name, "a subject token was refused");
+        UNACCEPTABLE
+    })?;
+    let spec = user_token::user_spec(&issuer, &claims).ok_or(UNACCEPTABLE)?;
+    let (user, writes) = current_user(app, tenant, spec, now).await?;
+    if !user.user.state.is_active() {
+        return Err(UNACCEPTABLE.into());
+    }
+    let expires_at = claims.expires_at().ok_or(UNACCEPTABLE)?;
+    Ok(Found {
+        subject: SubjectToken::User {
+            user,
+            issuer,
+            expires_at,
+        },
+        writes,
+    })
+}
+
+/// The person as of this token. Facts move forward only: an older token never restores a role.
+async fn current_user(
+    app: &App,
+    tenant: TenantId,
+    spec: UserSpec,
+    now: Timestamp,
+) -> Result<(VerifiedUser, Vec<Statement>), Failure> {
+    let key = user_key(&spec.issuer, &spec.subject);
+    let Some(stored) = app.directory.users.find_by_key(tenant, key).await? else {
+        let user = first_seen(app, spec, now)?;
+        let writes = vec![
+            record::insert(tenant, &user),
+            change::insert(tenant, Noun::User, *user.id.as_bytes(), user.generation, now),
+        ];
+        return Ok((
+            VerifiedUser {
+                user: Arc::new(user),
+                guard: None,
+            },
+            writes,
+        ));
+    };
+    let stored_guard = Some(guard(Noun::User, &stored));
+    let is_newer = spec.as_of > stored.spec.as_of;
+    let says_the_same = UserSpec {
+        as_of: stored.spec.as_of,
+        ..spec.clone()
+    } == stored.spec;
+    if !is_newer || (says_the_same && spec.as_of.since(stored.spec.as_of) < REFRESH_FACTS) {
+        return Ok((
+            VerifiedUser {
+                user: stored,
+                guard: stored_guard,
+            },
+            Vec::new(),
+        ));
+    }
+    let user = renewed(&stored, spec, now);
+    let writes = vec![
+        record::update(tenant, &user),
+        change::insert(tenant, Noun::User, *user.id.as_bytes(), user.generation, now),
+    ];
+    // The update itself asserts the version that was read; a guard on the same row would wait for itself.
+    Ok((
+        VerifiedUser {
+            user: Arc::new(user),
+            guard: None,
+        },
+        writes,
+    ))
+}
+
+/// Losing a role or a group is a revocation: it raises the generation, and with it ends what hangs on it.
+fn renewed(stored: &User, spec: UserSpec, now: Timestamp) -> User {
+    let lost = !stored.spec.roles.is_subset(&spec.roles) || !stored.spec.groups.is_subset(&spec.groups);
+    User {
+        generation: stored.generation + u64::from(lost),
+        version: stored.version + 1,
+        updated_at: now,
+        spec,
+        ..stored.clone()
+    }
+}
+
+fn first_seen(app: &App, spec: UserSpec, now: Timestamp) -> Result<User, Failure> {
+    let id = UserId::generate(now, &*app.random);
+    let digits = id.to_string().replace('_', "-");
+    let name = match spec.default_name() {
+        Some(name) => name,
+        None => format!("{}:{digits}", spec.issuer)
+            .parse()
+            .map_err(Failure::internal)?,
+    };
+    Ok(User {
+        id,
+        name,
+        state: Lifecycle::Active,
+        generation: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        spec,
+    })
+}
+
+async fn own_subject(app: &App, served: &Served, text: &str, now: Timestamp) -> Result<Found, Failure> {
+    let tenant = served.tenant.id;
+    let own = own::in_force(app, served, text, now).await?.ok_or(UNACCEPTABLE)?;
+    let token = own.token;
+    let audience = if token.audience == served.tenant.spec.base_url {
+        None
+    } else {
+        Some(
+            app.directory
+                .resources
+                .find_by_key(tenant, token.audience.clone())
+                .await?
+                .ok_or(UNACCEPTABLE)?,
+        )
+    };
+    let audience_agent = match audience
+        .as_ref()
+        .and_then(|resource| resource.spec.agent.as_ref())
+    {
+        Some(name) => app
+            .directory
+            .agents
+            .find_by_name(tenant, name)
+            .await?
+            .map(|agent| agent.id),
+        None => None,
+    };
+    let user = match token.subject {
+        Subject::User(id) => Some(stored_user(app, tenant, id, &own.guards).await?),
+        Subject::Agent(_) => None,
+    };
+    let agents = agents(app, tenant, &token).await?;
+    let subject = OwnSubject {
+        token,
+        audience,
+        audience_agent,
+        agents,
+        user,
+        guards: own.guards,
+    };
+    Ok(Found {
+        subject: SubjectToken::Own(Box::new(subject)),
+        writes: Vec::new(),
+    })
+}
+
+async fn stored_user(
+    app: &App,
+    tenant: TenantId,
+    id: UserId,
+    guards: &[Guard],
+) -> Result<VerifiedUser, Failure> {
+    let user = app.directory.users.find(tenant, id).await?.ok_or(UNACCEPTABLE)?;
+    let guard = guards
+        .iter()
+        .find(|guard| guard.noun == Noun::User && guard.id == *id.as_bytes())
+        .copied();
+    Ok(VerifiedUser { user, guard })
+}
+
+/// The agents behind a token, the current actor first; for an agent acting for itself, that agent.
+async fn agents(app: &App, tenant: TenantId, token: &OwnToken) -> Result<Vec<Arc<Agent>>, Failure> {
+    let mut ids: Vec<AgentId> = token.actors.clone();
+    if let Subject::Agent(agent) = token.subject {
+        ids.push(agent);
+    }
+    let mut agents = Vec::with_capacity(ids.len());
+    for id in ids {
+        agents.push(app.directory.agents.find(tenant, id).await?.ok_or(UNACCEPTABLE)?);
+    }
+    Ok(agents)
+}
+
+const UNACCEPTABLE: OAuthError = OAuthError::invalid_request("the subject_token is not acceptable here");
+const REFRESH_FACTS: chancery_core::time::Ttl = chancery_core::time::Ttl::from_minutes(5);

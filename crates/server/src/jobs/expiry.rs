@@ -1,0 +1,36 @@
+//! Forgetting what has ended by itself (consumed assertions, revoked tokens, idempotency answers, old changes)
+//! and moving signing keys on.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::govern::keys;
+use chancery_core::time::Ttl;
+use chancery_store::{change, consumed, idempotency};
+
+/// Runs once.
+///
+/// # Errors
+/// The database's.
+pub async fn run(app: &App) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let batch = app
+        .batch(now)
+        .extend(consumed::prune(now))
+        .push(idempotency::prune(now))
+        .push(change::prune(now.minus(Ttl::from_days(1))));
+    let _ = app.db.commit(batch).await?;
+    app.db.prune_batches(now.minus(Ttl::from_days(1))).await?;
+    for served in app.tenants.all() {
+        keys::advance(app, &served, now).await?;
+    }
+    let revoked = change::revoked_tokens(&app.db, now).await?;
+    app.directory
+        .replace_revoked(revoked.into_iter().map(|(tenant, token, _)| (tenant, token)));
+    Ok(())
+}
+
+pub(super) async fn run_logged(app: &App) {
+    if let Err(error) = run(app).await {
+        tracing::warn!(%error, "what has expired could not be removed");
+    }
+}

@@ -1,0 +1,166 @@
+//! The integrator: folds recorded events into each tenant's tree and signs a checkpoint. One node at a time,
+//! by a fenced lease; the head moves by compare-and-set, so that two can never both win.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::tenants::Served;
+use chancery_audit::{Checkpoint, EventMac, Hash, Leaf, Tile, TileId, TileSet, integrate, tile};
+use chancery_core::time::{Timestamp, Ttl};
+use chancery_store::event::{self, EventRow};
+use chancery_store::lease::{self, Lease};
+use chancery_store::log::{self, Head};
+use chancery_store::{Outcome, Statement};
+
+/// Folds in everything pending, in every tenant, if this node holds or can take the lease.
+///
+/// # Errors
+/// The database's, or an event row whose MAC does not fit: then the log stops rather than take it in.
+pub async fn run(app: &App) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let Some(epoch) = hold_lease(app, now).await? else {
+        return Ok(());
+    };
+    for served in app.tenants.all() {
+        while integrate_some(app, &served, epoch, now).await? {}
+    }
+    Ok(())
+}
+
+pub(super) async fn run_logged(app: &App) {
+    if let Err(error) = run(app).await {
+        tracing::error!(%error, "events could not be folded into the log");
+    }
+}
+
+/// The epoch of the lease, if this node holds it now.
+async fn hold_lease(app: &App, now: Timestamp) -> Result<Option<u64>, Failure> {
+    let until = now.plus(LEASE);
+    let statement = match lease::find(&app.db, NAME).await? {
+        None => lease::create(NAME, app.node, until),
+        Some(held) if held.holder == app.node && held.expires_at > now.plus(RENEW) => {
+            return Ok(Some(held.epoch));
+        }
+        Some(held) if held.holder == app.node || held.expires_at <= now => {
+            lease::take(NAME, &held, app.node, until)
+        }
+        Some(_) => return Ok(None),
+    };
+    let outcome = app.db.commit(app.batch(now).push(statement)).await?;
+    if !outcome.is_committed() {
+        return Ok(None);
+    }
+    let held = lease::find(&app.db, NAME).await?;
+    Ok(held
+        .filter(|lease: &Lease| lease.holder == app.node)
+        .map(|lease| lease.epoch))
+}
+
+/// Folds in one portion and signs the new head. Whether there may be more.
+async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) -> Result<bool, Failure> {
+    let tenant = served.tenant.id;
+    let head = log::find_head(&app.db, tenant).await?;
+    let head = head.ok_or_else(|| Failure::Internal(format!("tenant {} has no log", served.tenant.name)))?;
+    let pending = event::pending(&app.db, tenant, PORTION).await?;
+    if pending.is_empty() {
+        return Ok(false);
+    }
+    let hashes = pending
+        .iter()
+        .map(|row| checked_hash(served, row))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let known = load_tiles(app, served, &head).await?;
+    let grown = integrate(&known, head.size, &hashes).map_err(Failure::internal)?;
+    let new = Head {
+        size: grown.size,
+        root: *grown.root.as_bytes(),
+        signed_size: grown.size,
+        ..head
+    };
+    let note = sign(served, &new)?;
+
+    let mut batch = app
+        .batch(now)
+        .guard(lease::fence(NAME, epoch))
+        .push(log::advance_head(tenant, &head, &new));
+    batch = batch.push(event::assign(tenant, &assignments(&pending, head.size)));
+    batch = batch.extend(grown.tiles.iter().map(|tile| put(served, &head, tile)));
+    batch = batch.push(log::insert_checkpoint(tenant, &new, now, &note));
+    match app.db.commit(batch).await? {
+        Outcome::Committed => {
+            app.sinks.publish(&served.tenant, &note).await;
+            Ok(pending.len() == usize::try_from(PORTION).unwrap_or(usize::MAX))
+        }
+        Outcome::Refused { label, .. } => {
+            tracing::warn!(label, tenant = %served.tenant.name, "another integrator was first");
+            Ok(false)
+        }
+    }
+}
+
+/// SECURITY: a row that was edited or inserted behind our back has no valid MAC and never enters the log.
+fn checked_hash(served: &Served, row: &EventRow) -> Result<Hash, Failure> {
+    let forged = || Failure::Internal(format!("event {} was changed before it was integrated", row.id));
+    let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(|_| forged())?;
+    let mac: [u8; 32] = row.mac.as_slice().try_into().map_err(|_| forged())?;
+    if !EventMac::from_bytes(mac).matches(served.keys.seal().mac, row.id, &leaf) {
+        return Err(forged());
+    }
+    Ok(leaf.hash())
+}
+
+fn assignments(pending: &[EventRow], first: u64) -> Vec<(i64, u64)> {
+    pending.iter().map(|row| row.seq).zip(first..).collect()
+}
+
+fn sign(served: &Served, head: &Head) -> Result<String, Failure> {
+    let signer = served.keys.checkpoint_signer(head.log_generation)?;
+    let origin = served.keys.origin(head.log_generation)?;
+    let checkpoint = Checkpoint {
+        origin,
+        size: head.size,
+        root: Hash::from_bytes(head.root),
+    };
+    checkpoint.sign(&signer).map_err(Failure::internal)
+}
+
+fn put(served: &Served, head: &Head, tile: &Tile) -> Statement {
+    log::put_tile(
+        served.tenant.id,
+        head.log_generation,
+        tile.id.level,
+        tile.id.index,
+        &tile.to_bytes(),
+    )
+}
+
+/// The right edge of the tree: what folding in needs to know.
+async fn load_tiles(app: &App, served: &Served, head: &Head) -> Result<TileSet, Failure> {
+    let wanted = tile::tiles_for_integrate(head.size);
+    fetch_tiles(app, served, head.log_generation, wanted).await
+}
+
+/// Reads tiles from the database.
+///
+/// # Errors
+/// The database's, or a tile that is missing or damaged.
+pub async fn fetch_tiles(
+    app: &App,
+    served: &Served,
+    log_generation: u64,
+    wanted: Vec<(TileId, u16)>,
+) -> Result<TileSet, Failure> {
+    let mut tiles = Vec::with_capacity(wanted.len());
+    for (id, width) in wanted {
+        let stored = log::find_tile(&app.db, served.tenant.id, log_generation, id.level, id.index).await?;
+        let stored =
+            stored.ok_or_else(|| Failure::Internal(format!("tile {} is missing", id.path(width))))?;
+        tiles.push(Tile::from_bytes(id, &stored).map_err(Failure::internal)?);
+    }
+    Ok(tiles.into_iter().collect())
+}
+
+const NAME: &str = "integrator";
+const LEASE: Ttl = Ttl::from_seconds(10);
+const RENEW: Ttl = Ttl::from_seconds(5);
+const PORTION: u32 = 1_000;

@@ -1,0 +1,346 @@
+//! Keys in use: the root key, each tenant's key, and what signs tokens and checkpoints. The only place that
+//! signs, and it signs an access token only for a [`Permit`].
+
+use crate::error::Failure;
+use crate::record::EventSeal;
+use chancery_audit::{NoteSigner, Origin, VerifierKey};
+use chancery_core::id::{Id as _, KeyId, TenantId, TokenId};
+use chancery_core::random::Random;
+use chancery_core::resource::TokenAlgorithm;
+use chancery_core::secret::Secret;
+use chancery_core::tenant::Tenant;
+use chancery_core::time::{Timestamp, Ttl};
+use chancery_oauth::claims::AccessTokenClaims;
+use chancery_oauth::jose::{Algorithm, HeaderTemplate, JwkSet, SigningKey};
+use chancery_policy::Permit;
+use chancery_store::key::SigningKeyRow;
+use chancery_store::{Db, Statement, key, log};
+use chancery_vault::{AssociatedData, Purpose, Sealed, SealedTenantKey, SigningUse, TenantKey};
+use std::fmt;
+
+pub use chancery_vault::RootKey;
+
+/// A tenant's keys, opened.
+pub struct TenantKeys {
+    tenant_key: TenantKey,
+    mac: Secret<[u8; 32]>,
+    log_name: String,
+    log_generation: u64,
+    checkpoint_seed: Secret<Vec<u8>>,
+    tokens: Vec<TokenKey>,
+    published: JwkSet,
+}
+
+struct TokenKey {
+    kid: String,
+    algorithm: TokenAlgorithm,
+    state: KeyState,
+    key: SigningKey,
+    header: HeaderTemplate,
+}
+
+/// Where a signing key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Published, so that verifiers learn of it before it signs.
+    Next,
+    /// Signs.
+    Active,
+    /// Published until the last token that it signed has ended.
+    Retiring,
+}
+
+impl KeyState {
+    /// The word stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retiring => "retiring",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Next, Self::Active, Self::Retiring]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+/// What a key signs, as stored.
+pub const ACCESS_TOKEN: &str = "access_token";
+/// See [`ACCESS_TOKEN`].
+pub const CHECKPOINT: &str = "checkpoint";
+
+/// How long a new key is published before it signs.
+pub const PUBLISH_AHEAD: Ttl = Ttl::from_minutes(10);
+/// How long a key is published after it signed for the last time: longer than any token lives.
+pub const PUBLISH_AFTER: Ttl = Ttl::from_days(2);
+
+impl TenantKeys {
+    /// Opens a tenant's keys.
+    ///
+    /// # Errors
+    /// The database's, or a key that does not open.
+    pub async fn load(db: &Db, root: &RootKey, tenant: &Tenant) -> Result<Self, Failure> {
+        let sealed = key::find_tenant_key(db, tenant.id).await?;
+        let sealed = sealed.ok_or_else(|| Failure::Internal("the tenant has no key".to_owned()))?;
+        let sealed = SealedTenantKey::parse(&sealed).map_err(Failure::internal)?;
+        let tenant_key = TenantKey::open(tenant.id, &sealed, root).map_err(Failure::internal)?;
+        let rows = key::load_signing_keys(db, tenant.id).await?;
+        let mut tokens = Vec::new();
+        let mut checkpoint_seed = None;
+        for row in &rows {
+            let private = open(&tenant_key, tenant.id, row)?;
+            if row.purpose == CHECKPOINT {
+                checkpoint_seed = Some(private);
+            } else {
+                tokens.push(TokenKey::load(row, &private)?);
+            }
+        }
+        let public: Vec<_> = tokens.iter().map(|token| token.key.verifying_key().clone()).collect();
+        Ok(Self {
+            mac: tenant_key
+                .derive(Purpose::EventMac, b"")
+                .map_err(Failure::internal)?,
+            log_name: log_name(&tenant.spec.base_url),
+            log_generation: log::find_head(db, tenant.id)
+                .await?
+                .map_or(1, |head| head.log_generation),
+            checkpoint_seed: checkpoint_seed
+                .ok_or_else(|| Failure::Internal("the tenant has no checkpoint key".to_owned()))?,
+            published: JwkSet::from_keys(public),
+            tokens,
+            tenant_key,
+        })
+    }
+
+    /// Signs the access token that a permit allows. Consumes the permit: one permit, one token.
+    ///
+    /// # Errors
+    /// No key for the algorithm, or the signature fails.
+    pub fn sign(&self, permit: &Permit) -> Result<String, Failure> {
+        let plan = permit.plan();
+        let active = self
+            .tokens
+            .iter()
+            .find(|key| key.algorithm == plan.algorithm && key.state == KeyState::Active);
+        let key =
+            active.ok_or_else(|| Failure::Internal(format!("no active {:?} signing key", plan.algorithm)))?;
+        let claims = AccessTokenClaims::new(plan, permit.given(), TokenId::from(permit.decision().id));
+        key.key
+            .sign_compact(&key.header, &claims)
+            .map_err(Failure::internal)
+    }
+
+    /// The public keys, those to come and those that retire included.
+    pub fn published(&self) -> &JwkSet {
+        &self.published
+    }
+
+    /// Whether a key of this algorithm signs.
+    pub fn has_active(&self, algorithm: TokenAlgorithm) -> bool {
+        self.tokens
+            .iter()
+            .any(|key| key.algorithm == algorithm && key.state == KeyState::Active)
+    }
+
+    /// Every token key: kid, algorithm and state.
+    pub fn token_keys(&self) -> impl Iterator<Item = (&str, TokenAlgorithm, KeyState)> {
+        self.tokens
+            .iter()
+            .map(|key| (key.kid.as_str(), key.algorithm, key.state))
+    }
+
+    /// What binds event rows to this tenant's log.
+    pub fn seal(&self) -> EventSeal<'_> {
+        EventSeal {
+            mac: self.mac.expose_secret(),
+            log_generation: self.log_generation,
+        }
+    }
+
+    /// What signs checkpoints of a log generation.
+    ///
+    /// # Errors
+    /// The key is unusable.
+    pub fn checkpoint_signer(&self, log_generation: u64) -> Result<NoteSigner, Failure> {
+        let origin = self.origin(log_generation)?;
+        NoteSigner::from_pkcs8(&origin, self.checkpoint_seed.expose_secret()).map_err(Failure::internal)
+    }
+
+    /// The name of a log generation.
+    ///
+    /// # Errors
+    /// The base URL gives no valid name.
+    pub fn origin(&self, log_generation: u64) -> Result<Origin, Failure> {
+        Origin::new(&self.log_name, log_generation).map_err(Failure::internal)
+    }
+
+    /// The public key that checkpoints verify with.
+    ///
+    /// # Errors
+    /// As [`Self::checkpoint_signer`].
+    pub fn verifier(&self, log_generation: u64) -> Result<VerifierKey, Failure> {
+        Ok(self.checkpoint_signer(log_generation)?.verifier().clone())
+    }
+
+    /// A new token key, sealed, as a row.
+    ///
+    /// # Errors
+    /// Generation or sealing fails.
+    pub fn generate(
+        &self,
+        algorithm: TokenAlgorithm,
+        state: KeyState,
+        now: Timestamp,
+        random: &dyn Random,
+    ) -> Result<SigningKeyRow, Failure> {
+        generate_token_key(&self.tenant_key, algorithm, state, now, random)
+    }
+}
+
+impl fmt::Debug for TenantKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantKeys")
+            .field("log", &self.log_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The statements that give a new tenant its keys (a tenant key, a token key for ES256 and for EdDSA, and a
+/// checkpoint key), and the key of the MAC over its events.
+///
+/// # Errors
+/// Generation or sealing fails.
+pub fn create(
+    root: &RootKey,
+    tenant: TenantId,
+    now: Timestamp,
+    random: &dyn Random,
+) -> Result<NewKeys, Failure> {
+    let tenant_key = TenantKey::generate(tenant, random).map_err(Failure::internal)?;
+    let sealed = tenant_key.seal(root, random).map_err(Failure::internal)?;
+    let mut statements = vec![key::insert_tenant_key(tenant, &sealed.to_bytes())];
+    for algorithm in [TokenAlgorithm::Es256, TokenAlgorithm::EdDsa] {
+        let row = generate_token_key(&tenant_key, algorithm, KeyState::Active, now, random)?;
+        statements.push(key::insert_signing_key(tenant, &row));
+    }
+    let checkpoint = SigningKey::generate(Algorithm::EdDsa).map_err(Failure::internal)?;
+    let row = row(
+        &tenant_key,
+        CHECKPOINT,
+        &checkpoint,
+        KeyState::Active,
+        now,
+        random,
+    )?;
+    statements.push(key::insert_signing_key(tenant, &row));
+    Ok((
+        statements,
+        tenant_key
+            .derive(Purpose::EventMac, b"")
+            .map_err(Failure::internal)?,
+    ))
+}
+
+type NewKeys = (Vec<Statement>, Secret<[u8; 32]>);
+
+fn generate_token_key(
+    tenant_key: &TenantKey,
+    algorithm: TokenAlgorithm,
+    state: KeyState,
+    now: Timestamp,
+    random: &dyn Random,
+) -> Result<SigningKeyRow, Failure> {
+    let key = SigningKey::generate(jose(algorithm)).map_err(Failure::internal)?;
+    row(tenant_key, ACCESS_TOKEN, &key, state, now, random)
+}
+
+fn row(
+    tenant_key: &TenantKey,
+    purpose: &str,
+    key: &SigningKey,
+    state: KeyState,
+    now: Timestamp,
+    random: &dyn Random,
+) -> Result<SigningKeyRow, Failure> {
+    let kid = KeyId::generate(now, random);
+    let private = key.to_pkcs8().map_err(Failure::internal)?;
+    let associated = associated(tenant_key.tenant(), kid, purpose);
+    let sealed =
+        chancery_vault::seal(tenant_key, &associated, &private, random).map_err(Failure::internal)?;
+    let public = key.public_jwk().clone().with_kid(kid.to_string());
+    Ok(SigningKeyRow {
+        kid: kid.to_string(),
+        purpose: purpose.to_owned(),
+        algorithm: key.algorithm().name().to_owned(),
+        state: state.as_str().to_owned(),
+        public: serde_json::to_string(&public).map_err(Failure::internal)?,
+        sealed: sealed.to_bytes(),
+        created_at: now,
+        retires_at: None,
+    })
+}
+
+fn open(tenant_key: &TenantKey, tenant: TenantId, row: &SigningKeyRow) -> Result<Secret<Vec<u8>>, Failure> {
+    let kid: KeyId = row.kid.parse().map_err(Failure::internal)?;
+    let sealed = Sealed::parse(&row.sealed).map_err(Failure::internal)?;
+    chancery_vault::open(tenant_key, &associated(tenant, kid, &row.purpose), &sealed)
+        .map_err(Failure::internal)
+}
+
+fn associated(tenant: TenantId, kid: KeyId, purpose: &str) -> AssociatedData {
+    let signs = if purpose == CHECKPOINT {
+        SigningUse::Checkpoint
+    } else {
+        SigningUse::Token
+    };
+    AssociatedData::SigningKey(chancery_vault::SigningKey { tenant, kid, signs })
+}
+
+impl TokenKey {
+    fn load(row: &SigningKeyRow, private: &Secret<Vec<u8>>) -> Result<Self, Failure> {
+        let algorithm: Algorithm = row.algorithm.parse().map_err(Failure::internal)?;
+        let key = SigningKey::from_pkcs8(algorithm, private.expose_secret()).map_err(Failure::internal)?;
+        let key = key.with_kid(row.kid.as_str()).map_err(Failure::internal)?;
+        let state = KeyState::parse(&row.state)
+            .ok_or_else(|| Failure::Internal("a key has an unknown state".to_owned()))?;
+        Ok(Self {
+            kid: row.kid.clone(),
+            algorithm: token_algorithm(algorithm)?,
+            state,
+            header: HeaderTemplate::new(algorithm, Some(&row.kid), Some("at+jwt")),
+            key,
+        })
+    }
+}
+
+fn jose(algorithm: TokenAlgorithm) -> Algorithm {
+    match algorithm {
+        TokenAlgorithm::Es256 => Algorithm::Es256,
+        TokenAlgorithm::EdDsa => Algorithm::EdDsa,
+        TokenAlgorithm::Rs256 => Algorithm::Rs256,
+    }
+}
+
+fn token_algorithm(algorithm: Algorithm) -> Result<TokenAlgorithm, Failure> {
+    let all = [
+        TokenAlgorithm::Es256,
+        TokenAlgorithm::EdDsa,
+        TokenAlgorithm::Rs256,
+    ];
+    let found = all.into_iter().find(|candidate| jose(*candidate) == algorithm);
+    found.ok_or_else(|| {
+        Failure::Internal(format!(
+            "{} is not an algorithm of access tokens",
+            algorithm.name()
+        ))
+    })
+}
+
+/// The log's name: the base URL without its scheme, as C2SP logs are named.
+fn log_name(base_url: &str) -> String {
+    let name = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    format!("{name}/log")
+}

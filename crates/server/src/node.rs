@@ -1,0 +1,199 @@
+//! A node: everything that `chancery serve` starts and stops, and what it needs to be told.
+
+use crate::app::App;
+use crate::directory::cache::Directory;
+use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
+use crate::egress::{AllowedHost, Egress, EgressConfig};
+use crate::error::Failure;
+use crate::jobs::feed::{self, FeedPosition};
+use crate::jobs::freshness::Freshness;
+use crate::jobs::{self, expiry};
+use crate::keys::RootKey;
+use crate::listener::{Endpoint, Limits, TlsConfig, TrustedProxies, serve};
+use crate::setup;
+use crate::sinks::Sinks;
+use crate::tenants::Tenants;
+use crate::world::{SystemClock, SystemRandom};
+use chancery_core::id::{Id as _, NodeId};
+use chancery_core::random::Random;
+use chancery_core::secret::Secret;
+use chancery_core::time::{Clock, Ttl};
+use chancery_store::db::{DatabaseUrl, Options};
+use chancery_store::{Db, change};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// What a node is told when it starts.
+#[derive(Debug)]
+pub struct NodeConfig {
+    /// Where the data is.
+    pub database: DatabaseUrl,
+    /// The root key.
+    pub root: RootKey,
+    /// The base URL of the default tenant. Never changes.
+    pub public_url: String,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The local socket for administration, if any.
+    pub socket: Option<PathBuf>,
+    /// Certificate chain and key, in PEM files that are read again when they change.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Proxies in front of this node.
+    pub proxies: TrustedProxies,
+    /// Hosts and networks of special use that may be called.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// Certificate authorities trusted for outgoing calls beside the public ones.
+    pub extra_ca_file: Option<PathBuf>,
+    /// A file that every signed checkpoint is appended to.
+    pub checkpoint_file: Option<PathBuf>,
+}
+
+/// The parts of the world that a test replaces.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The random source.
+    pub random: Arc<dyn Random>,
+    /// Whether the clock is compared with the database's.
+    pub checks_clock: bool,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+            checks_clock: true,
+        }
+    }
+}
+
+/// A node that serves.
+#[derive(Debug)]
+pub struct Node {
+    /// Its state, for those who run it in their own process.
+    pub app: Arc<App>,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The enrolment code, if nobody was enrolled yet.
+    pub enrolment_code: Option<Secret<String>>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Opens the database, brings it up to date, and serves.
+    ///
+    /// # Errors
+    /// Anything that keeps the node from serving; nothing is left running then.
+    pub async fn start(config: NodeConfig, world: World) -> Result<Self, Failure> {
+        let tls = config
+            .tls
+            .clone()
+            .map(|(certificate, key)| TlsConfig::load(certificate, key).map(Arc::new));
+        let tls = tls.transpose().map_err(Failure::internal)?;
+        let public = Endpoint::tcp(config.listen, tls.clone(), &config.proxies)
+            .await
+            .map_err(Failure::internal)?;
+        let address = public.local_address().unwrap_or(config.listen);
+        let local = match &config.socket {
+            Some(path) => Some(Endpoint::unix(path).await.map_err(Failure::internal)?),
+            None => None,
+        };
+        let (app, enrolment_code) = open(config, world).await?;
+        let stop = CancellationToken::new();
+        let router = crate::http::router(app.clone());
+        let mut tasks = vec![tokio::spawn(jobs::run(app.clone(), stop.clone()))];
+        for endpoint in std::iter::once(public).chain(local) {
+            let work = serve(endpoint, router.clone(), Limits::default(), stop.clone());
+            tasks.push(tokio::spawn(async move {
+                let _cut = work.await;
+            }));
+        }
+        if let Some(tls) = tls {
+            tasks.push(tokio::spawn(
+                tls.watch(Ttl::from_seconds(5).as_std(), stop.clone()),
+            ));
+        }
+        Ok(Self {
+            app,
+            address,
+            enrolment_code,
+            stop,
+            tasks,
+        })
+    }
+
+    /// Takes no more requests, finishes those under way, folds the last events into the log, and closes.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            let _ = task.await;
+        }
+        if let Err(error) = jobs::integrator::run(&self.app).await {
+            tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
+        }
+        self.app.db.close().await;
+    }
+}
+
+/// Opens the database and makes the state of a node, without serving.
+///
+/// # Errors
+/// The database's; a root key that does not fit.
+pub async fn open(config: NodeConfig, world: World) -> Result<(Arc<App>, Option<Secret<String>>), Failure> {
+    let World {
+        clock,
+        random,
+        checks_clock,
+    } = world;
+    let now = clock.now();
+    let db = Db::open(&config.database, Options::default()).await?;
+    let is_new = !db.pending(chancery_store::MIGRATIONS).await?.is_empty();
+    setup::prepare(&db, &config.root, now, &*random).await?;
+    setup::ensure_tenants(&db, &config.root, &config.public_url, now, &*random).await?;
+    let egress = Egress::new(
+        EgressConfig {
+            allowed_hosts: config.allowed_hosts,
+            extra_ca_file: config.extra_ca_file,
+            ..EgressConfig::default()
+        },
+        clock.clone(),
+    );
+    let egress = Arc::new(egress.map_err(Failure::internal)?);
+    // The feed's end is read before anything is loaded, so that no change can fall between.
+    let end = change::end(&db).await?;
+    let app = Arc::new(App {
+        node: NodeId::generate(now, &*random),
+        directory: Directory::new(db.clone()),
+        tenants: Tenants::new(Arc::new(config.root)),
+        freshness: Freshness::default(),
+        feed: FeedPosition::new(end),
+        checks_clock,
+        issuer_keys: IssuerKeys::new(egress, clock.clone(), IssuerKeysConfig::default()),
+        sinks: Sinks {
+            file: config.checkpoint_file,
+        },
+        db,
+        clock,
+        random,
+    });
+    app.tenants.reload(&app.db).await?;
+    expiry::run(&app).await?;
+    feed::follow(&app).await?;
+    let enrolment_code = if is_new { first_code(&app).await? } else { None };
+    Ok((app, enrolment_code))
+}
+
+async fn first_code(app: &App) -> Result<Option<Secret<String>>, Failure> {
+    let Some(served) = app.tenants.find_by_name(setup::DEFAULT_TENANT) else {
+        return Ok(None);
+    };
+    setup::enrolment_code(&app.db, served.tenant.id, app.clock.now(), &*app.random)
+        .await
+        .map(Some)
+}

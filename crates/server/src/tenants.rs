@@ -1,0 +1,163 @@
+//! Tenants as a node serves them: base URL, keys and policies in memory.
+
+use crate::error::Failure;
+use crate::keys::{RootKey, TenantKeys};
+use arc_swap::ArcSwap;
+use chancery_core::id::TenantId;
+use chancery_core::lineage::Guard;
+use chancery_core::noun::{Lifecycle, Noun};
+use chancery_core::tenant::Tenant;
+use chancery_policy::PolicySet;
+use chancery_store::{Db, PolicySetSpec, record};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// A tenant that is being served.
+#[derive(Debug)]
+pub struct Served {
+    /// Its record.
+    pub tenant: Arc<Tenant>,
+    /// Its keys.
+    pub keys: Arc<TenantKeys>,
+    /// The policy set in force.
+    pub policy: Arc<ActivePolicy>,
+}
+
+/// The policy set in force and the row that says so.
+#[derive(Debug)]
+pub struct ActivePolicy {
+    /// The set, parsed and indexed.
+    pub set: PolicySet,
+    /// Asserts that it is still the one in force.
+    pub guard: Guard,
+    /// The name of its version.
+    pub name: chancery_core::name::Name,
+}
+
+/// All tenants. Replaced whole when one changes.
+#[derive(Debug)]
+pub struct Tenants {
+    root: Arc<RootKey>,
+    map: ArcSwap<Map>,
+}
+
+/// Tenants by id, and ids by where they are reached: host, port and path without the scheme.
+#[derive(Clone, Debug, Default)]
+struct Map {
+    by_id: HashMap<TenantId, Arc<Served>>,
+    by_location: HashMap<String, TenantId>,
+}
+
+impl Map {
+    fn insert(&mut self, served: Arc<Served>) {
+        let base = served.tenant.spec.base_url.as_str();
+        let location = base.split_once("://").map_or(base, |(_, rest)| rest);
+        self.by_location.insert(location.to_owned(), served.tenant.id);
+        self.by_id.insert(served.tenant.id, served);
+    }
+}
+
+impl Tenants {
+    /// No tenants yet: see [`Self::reload`].
+    pub fn new(root: Arc<RootKey>) -> Self {
+        Self {
+            root,
+            map: ArcSwap::default(),
+        }
+    }
+
+    /// The root key.
+    pub fn root(&self) -> &RootKey {
+        &self.root
+    }
+
+    /// The tenant with this id.
+    pub fn find(&self, id: TenantId) -> Option<Arc<Served>> {
+        self.map.load().by_id.get(&id).cloned()
+    }
+
+    /// The tenant that is reached at this host, port and path.
+    pub fn find_at(&self, location: &str) -> Option<Arc<Served>> {
+        let map = self.map.load();
+        map.by_location
+            .get(location)
+            .and_then(|id| map.by_id.get(id))
+            .cloned()
+    }
+
+    /// The tenant with this name.
+    pub fn find_by_name(&self, name: &str) -> Option<Arc<Served>> {
+        self.map
+            .load()
+            .by_id
+            .values()
+            .find(|served| served.tenant.name.as_str() == name)
+            .cloned()
+    }
+
+    /// Every tenant, suspended ones included.
+    pub fn all(&self) -> Vec<Arc<Served>> {
+        self.map.load().by_id.values().cloned().collect()
+    }
+
+    /// Reads every tenant again.
+    ///
+    /// # Errors
+    /// The database's, or keys that do not open.
+    pub async fn reload(&self, db: &Db) -> Result<(), Failure> {
+        let mut map = Map::default();
+        for tenant in chancery_store::all_tenants(db).await? {
+            if tenant.state == Lifecycle::Retired {
+                continue;
+            }
+            let known = self.find(tenant.id);
+            let served = self.load(db, tenant, known).await?;
+            map.insert(Arc::new(served));
+        }
+        self.map.store(Arc::new(map));
+        Ok(())
+    }
+
+    /// Reads the keys and policies of one tenant again.
+    ///
+    /// # Errors
+    /// As [`Self::reload`].
+    pub async fn reload_one(&self, db: &Db, id: TenantId) -> Result<(), Failure> {
+        let Some(tenant) = record::find_by_id(db, id, id).await? else {
+            return Ok(());
+        };
+        let served = Arc::new(self.load(db, tenant, None).await?);
+        self.map.rcu(|map| {
+            let mut map = Map::clone(map);
+            map.insert(served.clone());
+            map
+        });
+        Ok(())
+    }
+
+    async fn load(&self, db: &Db, tenant: Tenant, known: Option<Arc<Served>>) -> Result<Served, Failure> {
+        let tenant = Arc::new(tenant);
+        if let Some(known) = known {
+            return Ok(Served {
+                tenant,
+                keys: known.keys.clone(),
+                policy: known.policy.clone(),
+            });
+        }
+        let keys = Arc::new(TenantKeys::load(db, &self.root, &tenant).await?);
+        let policy = Arc::new(load_policy(db, tenant.id).await?);
+        Ok(Served { tenant, keys, policy })
+    }
+}
+
+async fn load_policy(db: &Db, tenant: TenantId) -> Result<ActivePolicy, Failure> {
+    let active = record::find_by_natural_key::<PolicySetSpec>(db, tenant, PolicySetSpec::ACTIVE).await?;
+    let active = active.ok_or_else(|| Failure::Internal("the tenant has no active policy set".to_owned()))?;
+    let set = PolicySet::compile(&active.spec.text).map_err(Failure::internal)?;
+    let guard = chancery_oauth::authentication::guard(Noun::PolicySet, &active);
+    Ok(ActivePolicy {
+        set,
+        guard,
+        name: active.name,
+    })
+}
