@@ -5,6 +5,7 @@
 //! `apt-get`, it installs Debian's package. PostgreSQL refuses to run as root, so root drops to `postgres`
 //! or `nobody`.
 
+use crate::steps::{capture, which};
 use anyhow::{Context, Result, bail, ensure};
 use std::ffi::OsStr;
 use std::fs;
@@ -282,27 +283,6 @@ fn parent_folder() -> PathBuf {
     Some(std::env::temp_dir())
         .filter(|parent| parent.as_os_str().len() < 50)
         .unwrap_or_else(|| "/tmp".into())
-}
-
-/// Where a program is, as the shell finds it.
-fn which(program: &str) -> Option<PathBuf> {
-    let found = capture("sh", &["-c", "command -v \"$0\"", program]).ok()?;
-    let path = PathBuf::from(found.trim());
-    path.is_absolute().then_some(path)
-}
-
-/// What a program prints, if it succeeds.
-fn capture(program: impl AsRef<OsStr>, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// What the folders of all clusters begin with; the number of the owning process follows.

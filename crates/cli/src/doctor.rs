@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: DoctorArguments, output: Output) -> anyhow::R
             match &check.fault {
                 None => print::line(&format!("ok    {}", check.name)),
                 Some((fault, fix)) => {
-                    print::line(&format!("FAULT {}: {fault}\n      fix: {fix}", check.name))
+                    print::line(&format!("FAULT {}: {fault}\n      fix: {fix}", check.name));
                 }
             }
         }

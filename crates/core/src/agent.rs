@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 /// What is specific to an agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AgentSpec {
     /// The accountable person (a user's name) or group (`group:NAME`). Required to become active.
@@ -50,7 +51,10 @@ impl Spec for AgentSpec {
             return Err(SpecError::field("name", "of an agent has no `:`, `/` or `@`"));
         }
         if self.tags.len() > 64 || self.description.len() > 1024 {
-            return Err(SpecError::field("tags", "are at most 64, and the description at most 1,024 bytes"));
+            return Err(SpecError::field(
+                "tags",
+                "are at most 64, and the description at most 1,024 bytes",
+            ));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// What is specific to a runtime binding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RuntimeBindingSpec {
     /// The trusted issuer of the platform.
@@ -51,7 +52,10 @@ impl Spec for RuntimeBindingSpec {
         }
         let wild = |text: &String| text.contains('*') || text.is_empty();
         if wild(&self.audience) || self.claims.values().any(wild) {
-            return Err(SpecError::field("claims", "are exact: no wildcard and no empty value"));
+            return Err(SpecError::field(
+                "claims",
+                "are exact: no wildcard and no empty value",
+            ));
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is specific to a blueprint.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BlueprintSpec {
     /// The accountable person or group.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is specific to a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClientSpec {
     /// The agent that this is a way in for.
@@ -26,6 +27,7 @@ pub type Client = Record<ClientId, ClientSpec>;
 
 /// How a client authenticates at the token endpoint (OpenID Connect Core §9; RFC 7523 §2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthenticationMethod {
     /// A secret in the `Authorization` header (RFC 6749 §2.3.1).
@@ -57,6 +59,7 @@ impl ClientAuthenticationMethod {
 
 /// How a client came to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Provenance {
     /// Somebody made it.
@@ -72,10 +75,16 @@ impl Spec for ClientSpec {
 
     fn check(&self, _name: &Name) -> Result<(), SpecError> {
         if (self.method == ClientAuthenticationMethod::PrivateKeyJwt) != self.jwks.is_some() {
-            return Err(SpecError::field("jwks", "is given exactly when the method is `private_key_jwt`"));
+            return Err(SpecError::field(
+                "jwks",
+                "is given exactly when the method is `private_key_jwt`",
+            ));
         }
         if (self.method == ClientAuthenticationMethod::Runtime) != (self.provenance == Provenance::Runtime) {
-            return Err(SpecError::field("method", "`runtime` belongs to clients that a runtime binding makes"));
+            return Err(SpecError::field(
+                "method",
+                "`runtime` belongs to clients that a runtime binding makes",
+            ));
         }
         Ok(())
     }

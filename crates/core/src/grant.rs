@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is specific to a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GrantSpec {
     /// The agent that may use it.
@@ -38,6 +39,7 @@ pub type Grant = Record<GrantId, GrantSpec>;
 
 /// For whom an agent acts under a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Principal {
     /// The agent itself, with nobody behind it.
@@ -61,6 +63,7 @@ impl Principal {
 
 /// Who made a grant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GrantSource {
     /// An administrator.
@@ -74,6 +77,7 @@ pub enum GrantSource {
 
 /// Hours of the day in UTC, from the first to before the second; may wrap midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Hours {
     /// The first hour, 0 to 23.
@@ -87,7 +91,11 @@ impl Hours {
     pub fn include(self, at: Timestamp) -> bool {
         let hour = at.as_seconds().rem_euclid(86_400) / 3_600;
         let (from, until) = (i64::from(self.from), i64::from(self.until));
-        if from <= until { (from..until).contains(&hour) } else { hour >= from || hour < until }
+        if from <= until {
+            (from..until).contains(&hour)
+        } else {
+            hour >= from || hour < until
+        }
     }
 }
 
@@ -106,7 +114,10 @@ impl Spec for GrantSpec {
         if self.scopes.is_empty() {
             return Err(SpecError::field("scopes", "has at least one scope"));
         }
-        if self.hours.is_some_and(|hours| hours.from > 23 || hours.until > 23) {
+        if self
+            .hours
+            .is_some_and(|hours| hours.from > 23 || hours.until > 23)
+        {
             return Err(SpecError::field("hours", "are 0 to 23"));
         }
         Ok(())
@@ -121,7 +132,9 @@ mod tests {
     fn hours_may_wrap_midnight() {
         let night = Hours { from: 22, until: 6 };
         let at = |hour: i64| Timestamp::from_seconds(hour * 3_600);
-        assert!(night.include(at(23)) && night.include(at(5)) && !night.include(at(6)) && !night.include(at(12)));
+        assert!(
+            night.include(at(23)) && night.include(at(5)) && !night.include(at(6)) && !night.include(at(12))
+        );
         let day = Hours { from: 9, until: 17 };
         assert!(day.include(at(9)) && !day.include(at(17)));
     }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 /// What is specific to a trusted issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrustedIssuerSpec {
     /// The exact `iss` value of its tokens.
@@ -30,6 +31,7 @@ pub type TrustedIssuer = Record<IssuerId, TrustedIssuerSpec>;
 
 /// What an issuer's tokens may prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum IssuerPurpose {
     /// Its tokens identify people.
@@ -40,6 +42,7 @@ pub enum IssuerPurpose {
 
 /// Where an issuer's public keys come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
     /// From `{issuer}/.well-known/openid-configuration` (OpenID Connect Discovery §4).
@@ -52,6 +55,7 @@ pub enum KeySource {
 
 /// Which claims carry what.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimMapping {
     /// The claim with the person's roles: a name, or a JSON pointer (RFC 6901) if it starts with `/`.
@@ -83,13 +87,19 @@ impl Spec for TrustedIssuerSpec {
     fn check(&self, _name: &Name) -> Result<(), SpecError> {
         let is_url = check_base_url(self.issuer.trim_end_matches('/')).is_ok();
         if !is_url && self.keys == KeySource::Discovery {
-            return Err(SpecError::field("issuer", "is an https URL when keys come from discovery"));
+            return Err(SpecError::field(
+                "issuer",
+                "is an https URL when keys come from discovery",
+            ));
         }
         if self.purposes.is_empty() {
             return Err(SpecError::field("purposes", "names `users`, `runtimes` or both"));
         }
         if self.serves(IssuerPurpose::Users) && self.audiences.is_empty() {
-            return Err(SpecError::field("audiences", "names at least one audience when the issuer is for users"));
+            return Err(SpecError::field(
+                "audiences",
+                "names at least one audience when the issuer is for users",
+            ));
         }
         if self.audiences.iter().any(|audience| audience.contains('*')) {
             return Err(SpecError::field("audiences", "has no wildcard"));

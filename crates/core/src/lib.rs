@@ -21,6 +21,8 @@ pub mod noun;
 pub mod proposal;
 pub mod random;
 pub mod resource;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod scope;
 pub mod secret;
 pub mod tenant;

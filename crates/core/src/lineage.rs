@@ -64,7 +64,10 @@ impl Lineage {
 
     /// The first id of a kind.
     pub fn first<I: Id>(&self, noun: Noun) -> Option<I> {
-        self.0.iter().find(|link| link.noun == noun).map(|link| I::from_bytes(link.id))
+        self.0
+            .iter()
+            .find(|link| link.noun == noun)
+            .map(|link| I::from_bytes(link.id))
     }
 }
 
@@ -80,7 +83,12 @@ impl FromIterator<Link> for Lineage {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", crate::id::display(self.noun, self.id), self.generation)
+        write!(
+            f,
+            "{}.{}",
+            crate::id::display(self.noun, self.id),
+            self.generation
+        )
     }
 }
 
@@ -90,7 +98,11 @@ impl Link {
         let (noun, id) = crate::id::parse_any(id)?;
         // One spelling for each number, so that a link has one text.
         let number: u64 = generation.parse().ok()?;
-        (number.to_string() == generation).then_some(Self { noun, id, generation: number })
+        (number.to_string() == generation).then_some(Self {
+            noun,
+            id,
+            generation: number,
+        })
     }
 }
 
@@ -103,7 +115,8 @@ impl Serialize for Lineage {
 impl<'de> Deserialize<'de> for Lineage {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let texts = Vec::<String>::deserialize(deserializer)?;
-        let parse = |text: &String| Link::parse(text).ok_or_else(|| serde::de::Error::custom("malformed lineage"));
+        let parse =
+            |text: &String| Link::parse(text).ok_or_else(|| serde::de::Error::custom("malformed lineage"));
         texts.iter().map(parse).collect()
     }
 }
@@ -115,8 +128,16 @@ mod tests {
     #[test]
     fn lineage_prints_what_it_parses() {
         let lineage: Lineage = [
-            Link { noun: Noun::Tenant, id: [1; 16], generation: 0 },
-            Link { noun: Noun::Agent, id: [2; 16], generation: 7 },
+            Link {
+                noun: Noun::Tenant,
+                id: [1; 16],
+                generation: 0,
+            },
+            Link {
+                noun: Noun::Agent,
+                id: [2; 16],
+                generation: 7,
+            },
         ]
         .into_iter()
         .collect();

@@ -80,7 +80,10 @@ impl<'de> Deserialize<'de> for Name {
 fn looks_like_id(text: &str) -> bool {
     text.len() == 30
         && text.as_bytes().get(3) == Some(&b'_')
-        && text.bytes().skip(4).all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        && text
+            .bytes()
+            .skip(4)
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -89,7 +92,10 @@ mod tests {
 
     #[test]
     fn names_and_ids_never_overlap() {
-        assert_eq!("agt_0123456789abcdefghjkmnpqrs".parse::<Name>(), Err(NameError::LooksLikeId));
+        assert_eq!(
+            "agt_0123456789abcdefghjkmnpqrs".parse::<Name>(),
+            Err(NameError::LooksLikeId)
+        );
         assert!("report-bot".parse::<Name>().is_ok());
         assert!("corp:alice@example.com".parse::<Name>().is_ok());
     }

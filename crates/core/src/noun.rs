@@ -7,6 +7,7 @@ use std::fmt;
 
 /// A kind of thing that Chancery keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Noun {
     /// An isolation boundary with one base URL.
@@ -102,6 +103,7 @@ const ALL: [Noun; 11] = [
 /// Where a noun stands in its life: `staged → active ⇄ suspended → retired`. Retired is final; the
 /// row stays as a tombstone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Lifecycle {
     /// Known, but not yet allowed to do anything.
@@ -223,7 +225,12 @@ mod tests {
 
     #[test]
     fn retired_is_final_and_nothing_becomes_staged() {
-        let all = [Lifecycle::Staged, Lifecycle::Active, Lifecycle::Suspended, Lifecycle::Retired];
+        let all = [
+            Lifecycle::Staged,
+            Lifecycle::Active,
+            Lifecycle::Suspended,
+            Lifecycle::Retired,
+        ];
         for state in all {
             assert!(!Lifecycle::Retired.may_become(state));
             assert!(!state.may_become(Lifecycle::Staged));

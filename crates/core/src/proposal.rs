@@ -2,7 +2,9 @@
 
 use crate::actor::Chain;
 use crate::assurance::{AgentAssurance, UserAssurance};
-use crate::id::{AgentId, ClientId, DecisionId, DelegationId, GrantId, ResourceId, TenantId, TokenId, UserId};
+use crate::id::{
+    AgentId, ClientId, DecisionId, DelegationId, GrantId, ResourceId, TenantId, TokenId, UserId,
+};
 use crate::lineage::{Guard, Lineage};
 use crate::name::Name;
 use crate::resource::{Sensitivity, TokenAlgorithm};
@@ -237,7 +239,12 @@ impl Limits {
     /// What remains of a set of scopes at a resource after every limit.
     #[must_use]
     pub fn narrow(&self, resource: &Name, scopes: &ScopeSet) -> ScopeSet {
-        let limits = [self.parent.as_ref(), Some(&self.ceiling), self.grant.as_ref(), self.holders.as_ref()];
+        let limits = [
+            self.parent.as_ref(),
+            Some(&self.ceiling),
+            self.grant.as_ref(),
+            self.holders.as_ref(),
+        ];
         let mut left = scopes.clone();
         for limit in limits.into_iter().flatten() {
             left = left.intersection(&limit.scopes_at(resource));

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 /// What is specific to a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResourceSpec {
     /// The resource URI (RFC 8707 §2): the `aud` of its tokens.
@@ -49,6 +50,7 @@ pub type Resource = Record<ResourceId, ResourceSpec>;
 
 /// One scope of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ScopeSpec {
     /// What it allows, in plain words.
@@ -64,6 +66,7 @@ pub struct ScopeSpec {
 
 /// How much harm a scope can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sensitivity {
     /// Reads.
@@ -88,6 +91,7 @@ impl Sensitivity {
 
 /// Who checks calls to a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Enforcement {
     /// The resource itself, offline, with any JWT library.
@@ -102,6 +106,7 @@ pub enum Enforcement {
 
 /// How a resource's tokens are signed (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum TokenAlgorithm {
     /// ECDSA on P-256 with SHA-256.
     #[default]
@@ -157,13 +162,31 @@ impl Spec for ResourceSpec {
         if !self.default_scopes.is_subset(&all) {
             return Err(SpecError::field("default_scopes", "are scopes of the resource"));
         }
-        if !self.tools.values().chain(self.holders.values()).all(|scopes| scopes.is_subset(&all)) {
-            return Err(SpecError::field("holders", "and `tools` name only scopes of the resource"));
+        if !self
+            .tools
+            .values()
+            .chain(self.holders.values())
+            .all(|scopes| scopes.is_subset(&all))
+        {
+            return Err(SpecError::field(
+                "holders",
+                "and `tools` name only scopes of the resource",
+            ));
         }
         let offline = self.enforcement == Enforcement::Itself;
-        let longest = if offline { Ttl::from_minutes(60) } else { Ttl::from_days(1) };
-        if self.lifetime.is_some_and(|lifetime| lifetime > longest || lifetime < Ttl::from_seconds(10)) {
-            return Err(SpecError::field("lifetime", "is 10 seconds to 60 minutes (a day where each use is checked)"));
+        let longest = if offline {
+            Ttl::from_minutes(60)
+        } else {
+            Ttl::from_days(1)
+        };
+        if self
+            .lifetime
+            .is_some_and(|lifetime| lifetime > longest || lifetime < Ttl::from_seconds(10))
+        {
+            return Err(SpecError::field(
+                "lifetime",
+                "is 10 seconds to 60 minutes (a day where each use is checked)",
+            ));
         }
         Ok(())
     }

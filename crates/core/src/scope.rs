@@ -190,7 +190,8 @@ impl Authority {
 
     /// Whether the other allows everything that this does.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.pairs().all(|(resource, scope)| other.allows(resource, scope))
+        self.pairs()
+            .all(|(resource, scope)| other.allows(resource, scope))
     }
 
     /// Every resource with its scopes.
@@ -200,7 +201,9 @@ impl Authority {
 
     /// Every single scope with its resource.
     pub fn pairs(&self) -> impl Iterator<Item = (&Name, &Scope)> {
-        self.0.iter().flat_map(|(name, scopes)| scopes.iter().map(move |scope| (name, scope)))
+        self.0
+            .iter()
+            .flat_map(|(name, scopes)| scopes.iter().map(move |scope| (name, scope)))
     }
 
     /// Adds a scope at a resource.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is specific to a tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TenantSpec {
     /// The issuer URL under which everything of the tenant lives. Never changes.
@@ -22,8 +23,11 @@ impl Spec for TenantSpec {
     const NOUN: Noun = Noun::Tenant;
 
     fn check(&self, _name: &Name) -> Result<(), SpecError> {
-        check_base_url(&self.base_url)
-            .map(drop)
-            .map_err(|_| SpecError::field("base_url", "is an https URL without query, fragment or final slash"))
+        check_base_url(&self.base_url).map(drop).map_err(|_| {
+            SpecError::field(
+                "base_url",
+                "is an https URL without query, fragment or final slash",
+            )
+        })
     }
 }

@@ -113,8 +113,14 @@ mod tests {
         assert!("https://api.example/notes?v=1".parse::<ResourceUri>().is_ok());
         assert!("urn:example:notes".parse::<ResourceUri>().is_ok());
         assert_eq!("/notes".parse::<ResourceUri>(), Err(UriError::NotAbsolute));
-        assert_eq!("https://api.example/#a".parse::<ResourceUri>(), Err(UriError::Fragment));
-        assert_eq!("https://u:p@api.example/".parse::<ResourceUri>(), Err(UriError::UserInfo));
+        assert_eq!(
+            "https://api.example/#a".parse::<ResourceUri>(),
+            Err(UriError::Fragment)
+        );
+        assert_eq!(
+            "https://u:p@api.example/".parse::<ResourceUri>(),
+            Err(UriError::UserInfo)
+        );
     }
 
     #[test]

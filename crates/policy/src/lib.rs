@@ -3,7 +3,7 @@
 //! The only importer of Cedar. Two layers decide together: the built-in *floor* (forbids that nobody can
 //! edit) and the tenant's active set. Both must permit; any evaluation error is a deny.
 //!
-//! - [`set`]: parse, validate and index a set once; [`slice`] finds the few policies that can match.
+//! - [`mod@set`]: parse, validate and index a set once; [`mod@slice`] finds the few policies that can match.
 //! - [`decide`](mod@decide): a proposal becomes a [`Permit`] or a stored deny.
 //! - [`manage`]: the same for management requests.
 //! - [`explain`]: the `why` table of a decision.

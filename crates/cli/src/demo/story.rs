@@ -173,10 +173,16 @@ async fn delegate(world: &DemoWorld, alice: &str) -> anyhow::Result<(String, Str
     let text = call(&notes, &token, "list_notes", Value::Null).await?;
     say(&format!("the summariser reads: {text}"));
 
+    cannot_widen_or_restart(world, alice, &handover).await?;
+    Ok((handover, token))
+}
+
+async fn cannot_widen_or_restart(world: &DemoWorld, alice: &str, handover: &str) -> anyhow::Result<()> {
+    let notes = world.around.notes.url();
     let form = [
         EXCHANGE,
         ACCESS_TOKEN,
-        ("subject_token", &handover),
+        ("subject_token", handover),
         ("resource", &notes),
         ("scope", "read write"),
     ];
@@ -204,7 +210,7 @@ async fn delegate(world: &DemoWorld, alice: &str) -> anyhow::Result<(String, Str
     say(
         "it tries to start again from Alice's own token, without the planner in the chain: refused (consent_required)",
     );
-    Ok((handover, token))
+    Ok(())
 }
 
 async fn stolen_token_fails(world: &DemoWorld, planner: &str) -> anyhow::Result<()> {

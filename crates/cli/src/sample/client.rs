@@ -84,6 +84,7 @@ pub(crate) async fn call_tool(
 ///
 /// # Errors
 /// If the server refuses the token, or does not answer.
+#[cfg(test)]
 pub(crate) async fn list_tools(url: &str, bearer_token: Option<&str>) -> Result<Vec<String>, CallError> {
     let listed = async {
         let connection = connect(url, bearer_token).await?;

@@ -52,6 +52,7 @@ impl NotesServer {
     }
 
     /// The URL of its RFC 9728 metadata.
+    #[cfg(test)]
     pub(crate) fn metadata_url(&self) -> String {
         format!("{}{METADATA_PATH}", self.base)
     }

@@ -10,7 +10,7 @@ use chancery_core::grant::{Grant, GrantSpec, Principal};
 use chancery_core::id::{Id, TenantId, TokenId};
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
-use chancery_core::noun::{Noun, Record};
+use chancery_core::noun::{Noun, Record, Spec};
 use chancery_core::resource::ResourceSpec;
 use chancery_core::user::UserSpec;
 use chancery_store::{Db, DelegationSpec, Stored, record};
@@ -45,6 +45,11 @@ pub struct Directory {
     secrets: Secrets,
     revoked: RwLock<HashSet<(TenantId, TokenId)>>,
 }
+
+/// A cached record.
+type Shared<S> = Arc<Record<<S as Spec>::Id, S>>;
+/// Cached records that hang on one parent.
+type Siblings<S> = Arc<[Shared<S>]>;
 
 type Stamped<T> = (u64, T);
 type Secrets = Cache<
@@ -183,10 +188,10 @@ impl Directory {
 pub struct Shelf<S: Stored> {
     db: Db,
     epoch: AtomicU64,
-    by_id: Cache<(TenantId, S::Id), Arc<Record<S::Id, S>>>,
+    by_id: Cache<(TenantId, S::Id), Shared<S>>,
     by_name: Cache<(TenantId, Name), S::Id>,
     by_key: Cache<(TenantId, String), S::Id>,
-    by_parent: Cache<(TenantId, String), Arc<[Arc<Record<S::Id, S>>]>>,
+    by_parent: Cache<(TenantId, String), Siblings<S>>,
 }
 
 impl<S: Stored> Shelf<S> {
@@ -205,7 +210,7 @@ impl<S: Stored> Shelf<S> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn find(&self, tenant: TenantId, id: S::Id) -> Result<Option<Arc<Record<S::Id, S>>>, Failure> {
+    pub async fn find(&self, tenant: TenantId, id: S::Id) -> Result<Option<Shared<S>>, Failure> {
         if let Some(record) = self.by_id.get(&(tenant, id)) {
             return Ok(Some(record));
         }
@@ -220,11 +225,7 @@ impl<S: Stored> Shelf<S> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_by_name(
-        &self,
-        tenant: TenantId,
-        name: &Name,
-    ) -> Result<Option<Arc<Record<S::Id, S>>>, Failure> {
+    pub async fn find_by_name(&self, tenant: TenantId, name: &Name) -> Result<Option<Shared<S>>, Failure> {
         if let Some(id) = self.by_name.get(&(tenant, name.clone())) {
             return self.find(tenant, id).await;
         }
@@ -240,11 +241,7 @@ impl<S: Stored> Shelf<S> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_named(
-        &self,
-        tenant: TenantId,
-        text: &str,
-    ) -> Result<Option<Arc<Record<S::Id, S>>>, Failure> {
+    pub async fn find_named(&self, tenant: TenantId, text: &str) -> Result<Option<Shared<S>>, Failure> {
         if let Ok(id) = text.parse::<S::Id>() {
             return self.find(tenant, id).await;
         }
@@ -258,11 +255,7 @@ impl<S: Stored> Shelf<S> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn find_by_key(
-        &self,
-        tenant: TenantId,
-        key: String,
-    ) -> Result<Option<Arc<Record<S::Id, S>>>, Failure> {
+    pub async fn find_by_key(&self, tenant: TenantId, key: String) -> Result<Option<Shared<S>>, Failure> {
         if let Some(id) = self.by_key.get(&(tenant, key.clone())) {
             return self.find(tenant, id).await;
         }
@@ -270,7 +263,7 @@ impl<S: Stored> Shelf<S> {
         let Some(record) = record::find_by_natural_key::<S>(&self.db, tenant, &key).await? else {
             return Ok(None);
         };
-        self.guarded(epoch, &self.by_key, (tenant, key), record.id);
+        self.guarded(epoch, &self.by_key, &(tenant, key), record.id);
         Ok(Some(self.keep(epoch, tenant, record)))
     }
 
@@ -278,25 +271,21 @@ impl<S: Stored> Shelf<S> {
     ///
     /// # Errors
     /// The database's.
-    pub async fn by_parent(
-        &self,
-        tenant: TenantId,
-        parent: String,
-    ) -> Result<Arc<[Arc<Record<S::Id, S>>]>, Failure> {
+    pub async fn by_parent(&self, tenant: TenantId, parent: String) -> Result<Siblings<S>, Failure> {
         let key = (tenant, parent);
         if let Some(records) = self.by_parent.get(&key) {
             return Ok(records);
         }
         let epoch = self.epoch.load(Ordering::SeqCst);
         let records = record::list_by_parent::<S>(&self.db, tenant, &key.1).await?;
-        let records: Arc<[Arc<Record<S::Id, S>>]> = records.into_iter().map(Arc::new).collect();
-        self.guarded(epoch, &self.by_parent, key, records.clone());
+        let records: Siblings<S> = records.into_iter().map(Arc::new).collect();
+        self.guarded(epoch, &self.by_parent, &key, records.clone());
         Ok(records)
     }
 
-    fn keep(&self, epoch: u64, tenant: TenantId, record: Record<S::Id, S>) -> Arc<Record<S::Id, S>> {
+    fn keep(&self, epoch: u64, tenant: TenantId, record: Record<S::Id, S>) -> Shared<S> {
         let record = Arc::new(record);
-        self.guarded(epoch, &self.by_id, (tenant, record.id), record.clone());
+        self.guarded(epoch, &self.by_id, &(tenant, record.id), record.clone());
         record
     }
 
@@ -308,12 +297,12 @@ impl<S: Stored> Shelf<S> {
         &self,
         epoch: u64,
         cache: &Cache<K, V>,
-        key: K,
+        key: &K,
         value: V,
     ) {
         cache.insert(key.clone(), value);
         if self.epoch.load(Ordering::SeqCst) != epoch {
-            cache.invalidate(&key);
+            cache.invalidate(key);
         }
     }
 

@@ -16,7 +16,7 @@ use chancery_core::time::Timestamp;
 use chancery_policy::manage;
 use chancery_policy::{ManagementAction, ManagementRequest, Manager};
 use chancery_store::change::{self as feed, Changed};
-use chancery_store::{Outcome, Statement, Stored, record};
+use chancery_store::{Outcome, Page, Statement, Stored, record};
 
 /// Who asks for a change, and when.
 #[derive(Clone, Debug)]
@@ -250,6 +250,18 @@ pub async fn load<S: Stored>(app: &App, tenant: TenantId, named: &str) -> Result
         }
         .into()
     })
+}
+
+/// One page of stored records.
+///
+/// # Errors
+/// The database's.
+pub async fn list<S: Stored>(
+    app: &App,
+    tenant: TenantId,
+    page: &Page<'_>,
+) -> Result<Vec<Record<S::Id, S>>, Failure> {
+    Ok(record::list(&app.db, tenant, page).await?)
 }
 
 /// A statement with the record of what it does and the news for other nodes.

@@ -11,6 +11,7 @@ use chancery_core::id::{EventId, Id as _, UserId};
 use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun, Record};
 use chancery_core::secret::{Secret, TokenDigest};
+use chancery_core::time::Timestamp;
 use chancery_core::user::{ADMINISTRATOR, LOCAL_ISSUER, User, UserSpec};
 use chancery_store::change::{self as feed, Changed};
 use chancery_store::{Outcome, enrolment, record};
@@ -23,25 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub async fn enrol(app: &App, served: &Served, code: &Secret<String>, name: Name) -> Result<User, Failure> {
     let now = app.serving_now()?;
     let tenant = served.tenant.id;
-    let local: Name = LOCAL_ISSUER.parse().map_err(Failure::internal)?;
-    let role: Name = ADMINISTRATOR.parse().map_err(Failure::internal)?;
-    let user: User = Record {
-        id: UserId::generate(now, &*app.random),
-        state: Lifecycle::Active,
-        generation: 0,
-        version: 1,
-        created_at: now,
-        updated_at: now,
-        spec: UserSpec {
-            issuer: local,
-            subject: name.to_string(),
-            roles: BTreeSet::from([role]),
-            groups: BTreeSet::new(),
-            attributes: BTreeMap::new(),
-            as_of: now,
-        },
-        name,
-    };
+    let user = administrator(UserId::generate(now, &*app.random), name, now)?;
     let digest = TokenDigest::new(sha256(code.expose_secret().as_bytes()));
     let event = Event {
         id: EventId::generate(now, &*app.random),
@@ -85,4 +68,27 @@ pub async fn enrol(app: &App, served: &Served, code: &Secret<String>, name: Name
         )
         .into()),
     }
+}
+
+/// A local account with the role administrator.
+fn administrator(id: UserId, name: Name, now: Timestamp) -> Result<User, Failure> {
+    let local: Name = LOCAL_ISSUER.parse().map_err(Failure::internal)?;
+    let role: Name = ADMINISTRATOR.parse().map_err(Failure::internal)?;
+    Ok(Record {
+        id,
+        state: Lifecycle::Active,
+        generation: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        spec: UserSpec {
+            issuer: local,
+            subject: name.to_string(),
+            roles: BTreeSet::from([role]),
+            groups: BTreeSet::new(),
+            attributes: BTreeMap::new(),
+            as_of: now,
+        },
+        name,
+    })
 }

@@ -158,14 +158,16 @@ pub async fn versions(app: &App, served: &Served) -> Result<Vec<PolicySetRecord>
 }
 
 /// A case: a stored decision and what a set should make of it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     /// What it is about.
     pub name: String,
     /// The stored decision.
+    #[schema(value_type = String)]
     pub decision: DecisionId,
-    /// What should come out.
+    /// What should come out: `permit` or `deny`.
+    #[schema(value_type = String)]
     pub expect: DecisionOutcome,
 }
 

@@ -71,6 +71,12 @@ impl IntoResponse for Problem {
     }
 }
 
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        problem(&failure)
+    }
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         problem(&self).into_response()
@@ -174,35 +180,32 @@ pub fn internal(error: &dyn std::fmt::Display) -> Response {
 }
 
 /// The host names no tenant.
-pub async fn unknown_host() -> Response {
+pub fn unknown_host() -> Problem {
     Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
         "unknown_host",
         "no tenant is served under this host and path",
     )
     .with_hint("use the base URL exactly as it was configured (`--public-url`), host name and port included")
-    .into_response()
 }
 
 /// The path names nothing.
-pub async fn no_such_endpoint() -> Response {
+pub fn no_such_endpoint() -> Problem {
     Problem::new(
         StatusCode::NOT_FOUND,
         "no_such_endpoint",
         "there is nothing at this path",
     )
     .with_hint("the administration interface is described at /api/v1/openapi.json")
-    .into_response()
 }
 
 /// The path takes another method.
-pub async fn wrong_method() -> Response {
+pub fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "wrong_method",
         "this path takes another method",
     )
-    .into_response()
 }
 
 /// Client faults are information, ours are errors.
@@ -211,7 +214,7 @@ fn log(failure: &Failure) {
         Failure::Internal(_) | Failure::Database(_) => tracing::error!(error = %failure, "a request failed"),
         Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
         Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) => {
-            tracing::info!(error = %failure, "a request was refused")
+            tracing::info!(error = %failure, "a request was refused");
         }
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// that the routes here are relative to a tenant's base.
 pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
+        .route("/authorize", get(oauth::authorize).post(oauth::authorize))
         .route("/token", post(oauth::token))
         .route("/introspect", post(oauth::introspect))
         .route("/revoke", post(oauth::revoke))
@@ -25,8 +26,8 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/log/checkpoint", get(api::audit::checkpoint))
         .route("/log/tile/{*path}", get(api::audit::tile))
         .nest("/api/v1", api::router())
-        .fallback(error::no_such_endpoint)
-        .method_not_allowed_fallback(error::wrong_method)
+        .fallback(async || error::no_such_endpoint())
+        .method_not_allowed_fallback(async || error::wrong_method())
         .with_state(app.clone());
     let dispatch = tenant::Dispatch {
         app: app.clone(),

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use std::sync::Arc;
 use tower::ServiceExt as _;
 
@@ -30,13 +30,13 @@ pub struct Dispatch {
 /// Finds the tenant, strips its prefix and hands the request to its routes.
 pub async fn dispatch(State(dispatch): State<Dispatch>, mut request: Request) -> Response {
     let Some((served, path)) = find(&dispatch.app, &request) else {
-        return error::unknown_host().await;
+        return error::unknown_host().into_response();
     };
     if !served.tenant.state.is_active() {
-        return error::unknown_host().await;
+        return error::unknown_host().into_response();
     }
     let Some(uri) = with_path(request.uri(), &path) else {
-        return error::no_such_endpoint().await;
+        return error::no_such_endpoint().into_response();
     };
     *request.uri_mut() = uri;
     request.extensions_mut().insert(RequestTenant(served));

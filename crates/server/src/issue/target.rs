@@ -28,7 +28,7 @@ pub async fn find(app: &App, tenant: TenantId, request: &TargetRequest) -> Resul
                 .resources
                 .find_by_key(tenant, uri.to_string())
                 .await?;
-            active(found).map(Target::Resource)
+            in_use(found).map(Target::Resource)
         }
         TargetRequest::Audience(name) => {
             if let Some(name) = name.strip_prefix("agent:") {
@@ -43,7 +43,7 @@ pub async fn find(app: &App, tenant: TenantId, request: &TargetRequest) -> Resul
                 Some(found) => Some(found),
                 None => app.directory.resources.find_by_key(tenant, name.clone()).await?,
             };
-            active(found).map(Target::Resource)
+            in_use(found).map(Target::Resource)
         }
     }
 }
@@ -59,7 +59,7 @@ pub async fn directory_for_agent(
     target: &Target,
     scope: Option<&str>,
 ) -> Result<Directory, Failure> {
-    let resources = resources(app, tenant, target, &named(client.ceiling(), scope)).await?;
+    let resources = resources(app, tenant, target, &named(&client.ceiling(), scope)).await?;
     let grants = app
         .directory
         .grants_of(tenant, &client.agent().name, &Principal::Itself)
@@ -79,7 +79,7 @@ pub async fn directory_for_subject(
     target: &Target,
     scope: Option<&str>,
 ) -> Result<Directory, Failure> {
-    let resources = resources(app, tenant, target, &named(client.ceiling(), scope)).await?;
+    let resources = resources(app, tenant, target, &named(&client.ceiling(), scope)).await?;
     let (root, user) = match subject {
         SubjectToken::User { user, .. } => (client.agent().name.clone(), Some(user.user.name.clone())),
         SubjectToken::Own(own) => {
@@ -128,7 +128,7 @@ async fn resources(
     Ok(resources)
 }
 
-fn named(ceiling: Authority, scope: Option<&str>) -> Vec<Name> {
+fn named(ceiling: &Authority, scope: Option<&str>) -> Vec<Name> {
     let asked = scope
         .and_then(|scope| Authority::parse(scope).ok())
         .unwrap_or_default();
@@ -142,7 +142,7 @@ fn named(ceiling: Authority, scope: Option<&str>) -> Vec<Name> {
     names
 }
 
-fn active(found: Option<Arc<Resource>>) -> Result<Arc<Resource>, Failure> {
+fn in_use(found: Option<Arc<Resource>>) -> Result<Arc<Resource>, Failure> {
     found
         .filter(|resource| resource.state.is_active())
         .ok_or_else(|| OAuthError::invalid_target().into())

@@ -1,14 +1,14 @@
 //! Operations on the audit log, and the log's public face (C2SP tlog-tiles).
 
 use crate::app::App;
-use crate::error::Failure;
 use crate::govern::audit;
+use crate::http::api::body::ApiQuery;
 use crate::http::api::caller::{ApiCaller, ApiScope};
-use crate::http::error::no_such_endpoint;
+use crate::http::error::{Problem, no_such_endpoint};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chancery_store::event::EventFilter;
 use futures_util::stream;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Query of a list of events.
@@ -30,79 +30,84 @@ pub struct EventQuery {
 }
 
 /// `GET /audit/events`.
-pub async fn list(State(app): State<Arc<App>>, api: ApiCaller, Query(query): Query<EventQuery>) -> Response {
-    let caller = match api.with(ApiScope::Audit) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn list(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    ApiQuery(query): ApiQuery<EventQuery>,
+) -> Result<Json<Value>, Problem> {
+    let caller = api.with(ApiScope::Audit)?;
     let limit = query.limit.unwrap_or(50).clamp(1, 500);
+    let before = query.cursor.unwrap_or(i64::MAX);
     let filter = EventFilter {
-        before: query.cursor.unwrap_or(i64::MAX),
+        before,
         kind: &query.kind,
         id: &query.id,
         limit,
     };
-    match audit::list(&app, &api.served, caller, &filter).await {
-        Err(failure) => failure.into_response(),
-        Ok(items) => {
-            let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
-            let next = items.last().filter(|_| is_full).map(|entry| entry.cursor);
-            Json(json!({ "items": items, "next_cursor": next })).into_response()
-        }
-    }
+    let items = audit::list(&app, &api.served, caller, &filter).await?;
+    let is_full = items.len() == usize::try_from(limit).unwrap_or(usize::MAX);
+    let next = items.last().filter(|_| is_full).map(|entry| entry.cursor);
+    Ok(Json(json!({ "items": items, "next_cursor": next })))
 }
 
 /// `GET /audit/events/{id}`.
-pub async fn show(State(app): State<Arc<App>>, api: ApiCaller, Path(id): Path<String>) -> Response {
-    let caller = match api.with(ApiScope::Audit) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let entry = audit::show(&app, &api.served, caller, &id).await;
-    entry.map_or_else(Failure::into_response, |entry| Json(entry).into_response())
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn show(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path(id): Path<String>,
+) -> Result<Json<audit::Entry>, Problem> {
+    let caller = api.with(ApiScope::Audit)?;
+    Ok(Json(audit::show(&app, &api.served, caller, &id).await?))
 }
 
 /// `GET /audit/events/{id}/proof`.
-pub async fn prove(State(app): State<Arc<App>>, api: ApiCaller, Path(id): Path<String>) -> Response {
-    let caller = match api.with(ApiScope::Audit) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let proof = audit::prove(&app, &api.served, caller, &id).await;
-    proof.map_or_else(Failure::into_response, |proof| Json(proof).into_response())
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn prove(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let caller = api.with(ApiScope::Audit)?;
+    Ok(Json(audit::prove(&app, &api.served, caller, &id).await?))
 }
 
 /// `DELETE /audit/events/{id}/parts/{part}`.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn erase(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path((id, part)): Path<(String, String)>,
-) -> Response {
-    let caller = match api.with(ApiScope::Write) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let erased = audit::erase(&app, &api.served, caller, (&id, &part)).await;
-    erased.map_or_else(Failure::into_response, |()| {
-        StatusCode::NO_CONTENT.into_response()
-    })
+) -> Result<StatusCode, Problem> {
+    let caller = api.with(ApiScope::Write)?;
+    audit::erase(&app, &api.served, caller, (&id, &part)).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /audit/export`: JSON lines, streamed.
-pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Response {
-    let caller = match api.with(ApiScope::Audit) {
-        Ok(caller) => caller.clone(),
-        Err(problem) => return problem.into_response(),
-    };
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Result<Response, Problem> {
+    let caller = api.with(ApiScope::Audit)?.clone();
     let (sink, mut lines) = tokio::sync::mpsc::channel::<String>(64);
     let served = api.served.clone();
     let work = tokio::spawn(async move { audit::export(&app, &served, &caller, &sink).await });
     // A refusal must be a status, not a body that ends early: wait for the first line.
     let Some(first) = lines.recv().await else {
         return match work.await {
-            Ok(Err(failure)) => failure.into_response(),
-            Ok(Ok(())) => StatusCode::NO_CONTENT.into_response(),
-            Err(error) => crate::http::error::internal(&error),
+            Ok(Err(failure)) => Err(failure.into()),
+            Ok(Ok(())) => Ok(StatusCode::NO_CONTENT.into_response()),
+            Err(error) => Ok(crate::http::error::internal(&error)),
         };
     };
     let rest = stream::unfold(
@@ -125,16 +130,16 @@ pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Response {
             })
         },
     );
-    ([(CONTENT_TYPE, "application/jsonl")], Body::from_stream(rest)).into_response()
+    Ok(([(CONTENT_TYPE, "application/jsonl")], Body::from_stream(rest)).into_response())
 }
 
 /// `GET /audit/log`.
-pub async fn log(State(app): State<Arc<App>>, api: ApiCaller) -> Response {
-    if let Err(problem) = api.with(ApiScope::Read) {
-        return problem.into_response();
-    }
-    let state = audit::state(&app, &api.served).await;
-    state.map_or_else(Failure::into_response, |state| Json(state).into_response())
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn log(State(app): State<Arc<App>>, api: ApiCaller) -> Result<Json<audit::LogState>, Problem> {
+    api.with(ApiScope::Read)?;
+    Ok(Json(audit::state(&app, &api.served).await?))
 }
 
 /// `GET {base}/log/checkpoint`: the newest signed checkpoint.
@@ -153,7 +158,7 @@ pub async fn checkpoint(
                 note,
             )
                 .into_response(),
-            None => no_such_endpoint().await,
+            None => no_such_endpoint().into_response(),
         },
     }
 }
@@ -166,7 +171,7 @@ pub async fn tile(
 ) -> Response {
     match audit::tile_at(&app, &served, &format!("/tile/{path}")).await {
         Err(failure) => failure.into_response(),
-        Ok(None) => no_such_endpoint().await,
+        Ok(None) => no_such_endpoint().into_response(),
         Ok(Some(hashes)) => {
             let headers = [
                 (CONTENT_TYPE, "application/octet-stream"),

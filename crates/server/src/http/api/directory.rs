@@ -4,11 +4,12 @@ use crate::app::App;
 use crate::directory::apply::{self, Document, Step};
 use crate::directory::kill::{self, KillReport};
 use crate::error::{Failure, Refusal};
+use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
+use crate::http::error::Problem;
 use crate::issue::authenticate;
 use axum::Json;
-use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::{Path, State};
 use chancery_core::noun::Noun;
 use chancery_oauth::jose::UnverifiedJwt;
 use chancery_oauth::runtime::{self, BindingReport};
@@ -37,61 +38,63 @@ pub struct Steps {
 }
 
 /// `POST /apply?plan=true`.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn apply(
     State(app): State<Arc<App>>,
     api: ApiCaller,
-    Query(query): Query<ApplyQuery>,
-    Json(document): Json<Document>,
-) -> Result<Json<Steps>, Response> {
-    let caller = api
-        .with(ApiScope::Write)
-        .map_err(axum::response::IntoResponse::into_response)?;
-    let steps = apply::apply(&app, &api.served, caller, document, query.plan)
-        .await
-        .map_err(Failure::into_response)?;
+    ApiQuery(query): ApiQuery<ApplyQuery>,
+    ApiBody(document): ApiBody<Document>,
+) -> Result<Json<Steps>, Problem> {
+    let caller = api.with(ApiScope::Write)?;
+    let steps = apply::apply(&app, &api.served, caller, document, query.plan).await?;
     Ok(Json(Steps { steps }))
 }
 
 /// `GET /export`.
-pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Result<Json<Document>, Response> {
-    let caller = api
-        .with(ApiScope::Read)
-        .map_err(axum::response::IntoResponse::into_response)?;
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Result<Json<Document>, Problem> {
+    let caller = api.with(ApiScope::Read)?;
     crate::directory::change::permit(
         &api.served,
         caller,
         ManagementAction::View,
         (Noun::Tenant, "*", None),
-    )
-    .map_err(Failure::into_response)?;
+    )?;
     apply::export(&app, &api.served)
         .await
         .map(Json)
-        .map_err(Failure::into_response)
+        .map_err(Problem::from)
 }
 
 /// `POST /kill/{noun}/{name}?dry_run=true`.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn kill(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path((noun, name)): Path<(String, String)>,
-    Query(query): Query<KillQuery>,
-) -> Result<Json<KillReport>, Response> {
-    let caller = api
-        .with(ApiScope::Kill)
-        .map_err(axum::response::IntoResponse::into_response)?;
+    ApiQuery(query): ApiQuery<KillQuery>,
+) -> Result<Json<KillReport>, Problem> {
+    let caller = api.with(ApiScope::Kill)?;
     let noun = if noun == "issuer" { "trusted_issuer" } else { &noun };
     let noun =
         Noun::parse(noun).ok_or_else(|| Failure::from(Refusal::Invalid(format!("`{noun}` is no noun"))));
-    let noun = noun.map_err(Failure::into_response)?;
+    let noun = noun?;
     let report = kill::kill(&app, &api.served, caller, (noun, &name), query.dry_run).await;
-    report.map(Json).map_err(Failure::into_response)
+    Ok(Json(report?))
 }
 
 /// A runtime's token to test.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenToTest {
+    /// The signed token.
+    #[schema(value_type = String)]
     token: chancery_core::secret::Secret<String>,
 }
 
@@ -107,30 +110,30 @@ pub struct BindingTest {
 }
 
 /// `POST /bindings/test`: which binding matches, and claim by claim what differs. Nothing is issued.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn test_binding(
     State(app): State<Arc<App>>,
     api: ApiCaller,
-    Json(body): Json<TokenToTest>,
-) -> Result<Json<BindingTest>, Response> {
-    let caller = api
-        .with(ApiScope::Read)
-        .map_err(axum::response::IntoResponse::into_response)?;
+    ApiBody(body): ApiBody<TokenToTest>,
+) -> Result<Json<BindingTest>, Problem> {
+    let caller = api.with(ApiScope::Read)?;
     crate::directory::change::permit(
         &api.served,
         caller,
         ManagementAction::View,
         (Noun::RuntimeBinding, "*", None),
-    )
-    .map_err(Failure::into_response)?;
+    )?;
     let invalid = |error: &dyn std::fmt::Display| {
-        Failure::from(Refusal::Invalid(format!("not a signed token: {error}"))).into_response()
+        Problem::from(Failure::from(Refusal::Invalid(format!(
+            "not a signed token: {error}"
+        ))))
     };
     let jwt = UnverifiedJwt::parse(body.token.expose_secret()).map_err(|error| invalid(&error))?;
     let claims = jwt.unverified_claims().map_err(|error| invalid(&error))?;
     let issuer = claims.unverified_issuer().unwrap_or_default().to_owned();
-    let verified = authenticate::verify_runtime_token(&app, &api.served, &issuer, &jwt, caller.now)
-        .await
-        .map_err(Failure::into_response)?;
+    let verified = authenticate::verify_runtime_token(&app, &api.served, &issuer, &jwt, caller.now).await?;
     let (fault, bindings, agent) = match verified {
         Err(error) => (Some(error.to_string()), Vec::new(), None),
         Ok((found, claims)) => {
@@ -139,7 +142,7 @@ pub async fn test_binding(
                 .bindings
                 .by_parent(api.served.tenant.id, found.name.to_string())
                 .await;
-            let bindings = bindings.map_err(Failure::into_response)?;
+            let bindings = bindings?;
             let reports = bindings
                 .iter()
                 .map(|binding| runtime::report(binding, claims.claims()))

@@ -2,10 +2,13 @@
 //! machine come through the local socket, everybody else with a token of ours.
 
 pub mod audit;
+pub mod body;
 pub mod caller;
 pub mod directory;
 pub mod govern;
 pub mod nouns;
+pub mod openapi;
+pub mod operations;
 
 use crate::app::App;
 use axum::Router;
@@ -16,6 +19,7 @@ use std::sync::Arc;
 /// The routes, relative to `/api/v1`.
 pub fn router() -> Router<Arc<App>> {
     Router::new()
+        .route("/openapi.json", get(openapi::serve))
         .route("/apply", post(directory::apply))
         .route("/export", get(directory::export))
         .route("/kill/{noun}/{name}", post(directory::kill))

@@ -7,13 +7,13 @@ use crate::directory::managed::Managed;
 use crate::directory::secret;
 use crate::directory::view::View;
 use crate::error::{Failure, Refusal};
+use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::error::{Problem, no_such_endpoint};
 use crate::tenants::Served;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
 use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
@@ -25,7 +25,7 @@ use chancery_core::noun::Lifecycle;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::user::UserSpec;
 use chancery_policy::ManagementAction;
-use chancery_store::{Page, record};
+use chancery_store::Page;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ macro_rules! for_collection {
                 type $spec = UserSpec;
                 $call
             }
-            _ => return no_such_endpoint().await,
+            _ => return Err(no_such_endpoint()),
         }
     };
 }
@@ -83,105 +83,104 @@ pub struct ListQuery {
     state: Option<Lifecycle>,
 }
 
+type Answer = Result<Json<Value>, Problem>;
+
 /// `GET /{collection}`.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn list(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path(collection): Path<String>,
-    Query(query): Query<ListQuery>,
-) -> Response {
-    let caller = match api.with(ApiScope::Read) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let answer =
-        for_collection!(collection.as_str(), S => list_of::<S>(&app, &api.served, caller, &query).await);
-    answer.map_or_else(Failure::into_response, |page| Json(page).into_response())
+    ApiQuery(query): ApiQuery<ListQuery>,
+) -> Answer {
+    let caller = api.with(ApiScope::Read)?;
+    let page =
+        for_collection!(collection.as_str(), S => list_of::<S>(&app, &api.served, caller, &query).await?);
+    Ok(Json(page))
 }
 
 /// `GET /{collection}/{name}`.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn show(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path((collection, name)): Path<(String, String)>,
-) -> Response {
-    let caller = match api.with(ApiScope::Read) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let answer =
-        for_collection!(collection.as_str(), S => show_one::<S>(&app, &api.served, caller, &name).await);
-    answer.map_or_else(Failure::into_response, |record| Json(record).into_response())
+) -> Answer {
+    let caller = api.with(ApiScope::Read)?;
+    let record =
+        for_collection!(collection.as_str(), S => show_one::<S>(&app, &api.served, caller, &name).await?);
+    Ok(Json(record))
 }
 
 /// `POST /{collection}`.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn create(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path(collection): Path<String>,
-    Json(body): Json<Map<String, Value>>,
-) -> Response {
-    let caller = match api.with(ApiScope::Write) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let answer =
-        for_collection!(collection.as_str(), S => create_one::<S>(&app, &api.served, caller, body).await);
-    answer.map_or_else(Failure::into_response, |record| {
-        (StatusCode::CREATED, Json(record)).into_response()
-    })
+    ApiBody(body): ApiBody<Map<String, Value>>,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    let caller = api.with(ApiScope::Write)?;
+    let record =
+        for_collection!(collection.as_str(), S => create_one::<S>(&app, &api.served, caller, body).await?);
+    Ok((StatusCode::CREATED, Json(record)))
 }
 
 /// `PUT /{collection}/{name}`: the whole spec. With `version` in the body, only if that is the stored one.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn update(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path((collection, name)): Path<(String, String)>,
-    Json(body): Json<Map<String, Value>>,
-) -> Response {
-    let caller = match api.with(ApiScope::Write) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
-    let answer = for_collection!(collection.as_str(), S => update_one::<S>(&app, &api.served, caller, (&name, body)).await);
-    answer.map_or_else(Failure::into_response, |record| Json(record).into_response())
+    ApiBody(body): ApiBody<Map<String, Value>>,
+) -> Answer {
+    let caller = api.with(ApiScope::Write)?;
+    let wanted = (name.as_str(), body);
+    let record =
+        for_collection!(collection.as_str(), S => update_one::<S>(&app, &api.served, caller, wanted).await?);
+    Ok(Json(record))
 }
 
 /// `POST /{collection}/{name}/{step}`: `activate`, `suspend`, `retire`, or `reset-secret` of a client.
+///
+/// # Errors
+/// The problem to answer with.
 pub async fn step(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path((collection, name, step)): Path<(String, String, String)>,
-) -> Response {
+) -> Answer {
     let scope = if step == "suspend" {
         ApiScope::Kill
     } else {
         ApiScope::Write
     };
-    let caller = match api.with(scope) {
-        Ok(caller) => caller,
-        Err(problem) => return problem.into_response(),
-    };
+    let caller = api.with(scope)?;
     let change = match step.as_str() {
         "activate" => Change::Activated,
         "suspend" => Change::Suspended,
         "retire" => Change::Retired,
         "reset-secret" if collection == "clients" => {
-            let answer = reset_secret(&app, &api.served, caller, &name).await;
-            return answer.map_or_else(Failure::into_response, |record| Json(record).into_response());
+            return Ok(Json(reset_secret(&app, &api.served, caller, &name).await?));
         }
         _ => {
-            return Problem::new(
-                StatusCode::NOT_FOUND,
-                "no_such_step",
-                format!("`{step}` is no step of a noun's life"),
-            )
-            .with_hint("activate, suspend or retire; kill stops at once")
-            .into_response();
+            let text = format!("`{step}` is no step of a noun's life");
+            return Err(Problem::new(StatusCode::NOT_FOUND, "no_such_step", text)
+                .with_hint("activate, suspend or retire; kill stops at once"));
         }
     };
-    let answer = for_collection!(collection.as_str(), S => step_one::<S>(&app, &api.served, caller, (&name, change)).await);
-    answer.map_or_else(Failure::into_response, |record| Json(record).into_response())
+    let wanted = (name.as_str(), change);
+    let record =
+        for_collection!(collection.as_str(), S => step_one::<S>(&app, &api.served, caller, wanted).await?);
+    Ok(Json(record))
 }
 
 async fn list_of<S: Managed>(
@@ -197,7 +196,7 @@ async fn list_of<S: Managed>(
         state: query.state,
         limit: limit + 1,
     };
-    let mut records = record::list::<S>(&app.db, served.tenant.id, &page).await?;
+    let mut records = change::list::<S>(app, served.tenant.id, &page).await?;
     let has_more = records.len() > usize::try_from(limit).unwrap_or(usize::MAX);
     records.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     let next = records

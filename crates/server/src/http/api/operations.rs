@@ -1,0 +1,234 @@
+//! Every operation of the administration interface: what OpenAPI describes, and what a test holds against the
+//! router.
+
+use crate::http::api::caller::ApiScope;
+
+/// One operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// The method, in lower case.
+    pub method: &'static str,
+    /// The path below `/api/v1`, with `{parameters}`.
+    pub path: &'static str,
+    /// The scope that a token needs; `None` where the request is its own proof, or public.
+    pub scope: Option<ApiScope>,
+    /// One line.
+    pub summary: &'static str,
+    /// The schema of the body, if there is one.
+    pub body: Option<&'static str>,
+    /// The status of success.
+    pub success: u16,
+    /// Query parameters: name and meaning.
+    pub query: &'static [(&'static str, &'static str)],
+}
+
+/// A collection of nouns, with the schema of what is specific to them.
+pub const COLLECTIONS: &[(&str, &str)] = &[
+    ("agents", "AgentSpec"),
+    ("blueprints", "BlueprintSpec"),
+    ("clients", "ClientSpec"),
+    ("grants", "GrantSpec"),
+    ("resources", "ResourceSpec"),
+    ("runtime_bindings", "RuntimeBindingSpec"),
+    ("trusted_issuers", "TrustedIssuerSpec"),
+    ("users", "UserSpec"),
+];
+
+/// Operations that are not about one collection.
+pub const OPERATIONS: &[Operation] = &[
+    public("get", "/openapi.json", "this description"),
+    with_body(
+        "post",
+        "/apply",
+        ApiScope::Write,
+        "apply a document of nouns in one batch",
+        "Document",
+    )
+    .query(PLAN),
+    get(
+        "/export",
+        ApiScope::Read,
+        "everything stored, as a document for apply",
+    ),
+    post(
+        "/kill/{noun}/{name}",
+        ApiScope::Kill,
+        "stop a noun and everything that hangs on it, at once",
+    )
+    .query(DRY_RUN),
+    with_body(
+        "post",
+        "/bindings/test",
+        ApiScope::Read,
+        "compare a runtime's token with every binding",
+        "TokenToTest",
+    ),
+    get("/policy", ApiScope::Read, "the policy set in force"),
+    with_body(
+        "put",
+        "/policy",
+        ApiScope::Write,
+        "put a policy set in force",
+        "PolicyText",
+    ),
+    with_body(
+        "post",
+        "/policy/validate",
+        ApiScope::Read,
+        "check policies without storing them",
+        "PolicyText",
+    ),
+    with_body(
+        "post",
+        "/policy/test",
+        ApiScope::Audit,
+        "evaluate stored decisions again",
+        "PolicyTest",
+    ),
+    get(
+        "/policy/versions",
+        ApiScope::Read,
+        "the versions of the policy set",
+    ),
+    with_body(
+        "post",
+        "/policy/observe",
+        ApiScope::Write,
+        "permit everything within limits for a while",
+        "Observation",
+    ),
+    get(
+        "/why/{id}",
+        ApiScope::Audit,
+        "why a decision, token or failed authentication came out so",
+    ),
+    get("/keys", ApiScope::Read, "the keys that sign access tokens"),
+    with_body(
+        "post",
+        "/keys/rotate",
+        ApiScope::Write,
+        "publish a new signing key",
+        "Rotation",
+    ),
+    Operation {
+        method: "post",
+        path: "/enrol",
+        scope: None,
+        summary: "become an administrator with the one-time code",
+        body: Some("Enrolment"),
+        success: 201,
+        query: &[],
+    },
+    Operation {
+        method: "post",
+        path: "/tenants",
+        scope: Some(ApiScope::Write),
+        summary: "make a tenant (in the system tenant)",
+        body: Some("NewTenant"),
+        success: 201,
+        query: &[],
+    },
+    get(
+        "/audit/events",
+        ApiScope::Audit,
+        "events as sentences, newest first",
+    )
+    .query(EVENTS),
+    get("/audit/events/{id}", ApiScope::Audit, "one event with its parts"),
+    get(
+        "/audit/events/{id}/proof",
+        ApiScope::Audit,
+        "a proof that an event is in the log",
+    ),
+    Operation {
+        method: "delete",
+        path: "/audit/events/{id}/parts/{part}",
+        scope: Some(ApiScope::Write),
+        summary: "erase one part of an event; every proof stays valid",
+        body: None,
+        success: 204,
+        query: &[],
+    },
+    get(
+        "/audit/export",
+        ApiScope::Audit,
+        "the log for offline verification, as JSON lines",
+    ),
+    get(
+        "/audit/log",
+        ApiScope::Read,
+        "the log's public key and newest checkpoint",
+    ),
+];
+
+impl Operation {
+    const fn query(self, query: &'static [(&'static str, &'static str)]) -> Self {
+        Self { query, ..self }
+    }
+}
+
+const fn public(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method,
+        path,
+        scope: None,
+        summary,
+        body: None,
+        success: 200,
+        query: &[],
+    }
+}
+
+const fn get(path: &'static str, scope: ApiScope, summary: &'static str) -> Operation {
+    Operation {
+        method: "get",
+        path,
+        scope: Some(scope),
+        summary,
+        body: None,
+        success: 200,
+        query: &[],
+    }
+}
+
+const fn post(path: &'static str, scope: ApiScope, summary: &'static str) -> Operation {
+    Operation {
+        method: "post",
+        path,
+        scope: Some(scope),
+        summary,
+        body: None,
+        success: 200,
+        query: &[],
+    }
+}
+
+const fn with_body(
+    method: &'static str,
+    path: &'static str,
+    scope: ApiScope,
+    summary: &'static str,
+    body: &'static str,
+) -> Operation {
+    Operation {
+        method,
+        path,
+        scope: Some(scope),
+        summary,
+        body: Some(body),
+        success: 200,
+        query: &[],
+    }
+}
+
+const PLAN: &[(&str, &str)] = &[("plan", "`true`: only say what would change")];
+const DRY_RUN: &[(&str, &str)] = &[("dry_run", "`true`: only say what would stop")];
+const EVENTS: &[(&str, &str)] = &[
+    ("limit", "at most so many, 1 to 500; default 50"),
+    ("cursor", "where the page before ended"),
+    (
+        "kind",
+        "only this kind; all that start with it if it ends with a dot",
+    ),
+    ("id", "only events whose leaf names this id"),
+];

@@ -1,0 +1,40 @@
+//! `cargo xtask check`: exactly what CI runs besides tests. Every step runs, so that one look shows all faults.
+
+use crate::steps::{Steps, cargo, must};
+use crate::{deny, generated, rules};
+use anyhow::{Result, ensure};
+
+/// Runs every check.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    ensure!(arguments.is_empty(), "`check` takes no arguments");
+    let mut steps = Steps::default();
+    steps.step("rules", || rules::run(&[]));
+    steps.step("fmt", || must(&mut cargo(&["fmt", "--all", "--", "--check"])));
+    steps.step("deny", || deny::run(&[]));
+    steps.step("clippy", || {
+        must(&mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--quiet",
+            "--keep-going",
+            "--",
+            "-D",
+            "warnings",
+        ]))
+    });
+    steps.step("rustdoc", || {
+        let mut command = cargo(&[
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--locked",
+            "--quiet",
+            "--keep-going",
+        ]);
+        must(command.env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    steps.step("generated files", generated::check);
+    steps.finish("check")
+}
