@@ -7,6 +7,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Metadata {
     issuer: String,
+    authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
     introspection_endpoint: String,
@@ -35,6 +36,9 @@ impl Metadata {
         ];
         Self {
             issuer: base.to_owned(),
+            // Every MCP SDK refuses metadata without it, whatever grant it uses. It answers, but no response
+            // type is supported.
+            authorization_endpoint: format!("{base}/authorize"),
             token_endpoint: format!("{base}/token"),
             jwks_uri: format!("{base}/jwks"),
             introspection_endpoint: format!("{base}/introspect"),
@@ -52,6 +56,29 @@ impl Metadata {
             id_token_signing_alg_values_supported: vec!["ES256", "EdDSA", "RS256"],
             scopes_supported: scopes,
             service_documentation: "https://www.rfc-editor.org/rfc/rfc8693",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Metadata;
+
+    #[test]
+    fn names_what_the_mcp_sdks_require_of_every_server() {
+        let metadata = Metadata::new("https://id.example", Vec::new());
+        let document = serde_json::to_value(metadata).unwrap();
+        assert_eq!(document["issuer"], "https://id.example");
+        assert_eq!(document["authorization_endpoint"], "https://id.example/authorize");
+        for required in [
+            "token_endpoint",
+            "jwks_uri",
+            "response_types_supported",
+            "code_challenge_methods_supported",
+            "subject_types_supported",
+            "id_token_signing_alg_values_supported",
+        ] {
+            assert!(!document[required].is_null(), "{required}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::issue::{introspect as introspection, revoke as revocation, token as i
 use crate::tenants::Served;
 use axum::body::Bytes;
 use axum::extract::{Extension, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use chancery_oauth::error::OAuthError;
@@ -66,6 +66,20 @@ pub async fn revoke(
         revocation::revoke(&app, &served, &request).await
     };
     respond(&served, &headers, answer.await.map(|()| no_store(StatusCode::OK)))
+}
+
+/// `GET` and `POST {base}/authorize` (RFC 6749 §3.1), which metadata must name. No response type is supported
+/// yet, and no client has a redirect URI, so the person is told and nothing is redirected (§4.1.2.1).
+pub async fn authorize() -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CACHE_CONTROL, "no-store"),
+        (
+            CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    (StatusCode::BAD_REQUEST, headers, NO_SIGN_IN).into_response()
 }
 
 /// `GET {base}/jwks` (RFC 7517 §5).
@@ -127,4 +141,22 @@ fn respond(served: &Served, headers: &HeaderMap, answer: Result<Response, Failur
 
 fn no_store(response: impl axum::response::IntoResponse) -> Response {
     ([(CACHE_CONTROL, "no-store")], response).into_response()
+}
+
+const NO_SIGN_IN: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+<title>Sign-in is not enabled</title>\n<h1>Sign-in is not enabled here</h1>\n\
+<p>This server gives tokens to agents that prove themselves at its token endpoint. \
+It does not sign people in: <code>unsupported_response_type</code>.</p>\n</html>\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn authorize_tells_the_person_and_redirects_nowhere() {
+        let response = authorize().await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        assert!(!response.headers().contains_key(axum::http::header::LOCATION));
+        assert!(NO_SIGN_IN.contains("unsupported_response_type"));
+    }
 }
