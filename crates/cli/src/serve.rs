@@ -54,6 +54,9 @@ pub(crate) struct ServeArguments {
     /// A file that every signed checkpoint of the audit log is appended to, best on another machine.
     #[arg(long, env = "CHANCERY_CHECKPOINT_FILE")]
     pub(crate) checkpoint_file: Option<PathBuf>,
+    /// A URL that every signed checkpoint is posted to.
+    #[arg(long, env = "CHANCERY_CHECKPOINT_URL")]
+    pub(crate) checkpoint_url: Option<String>,
     /// What to log, as in `info` or `chancery_server=debug`.
     #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
     pub(crate) log: String,
@@ -95,6 +98,7 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
         allowed_hosts: allowed.context("--allow-hosts")?,
         extra_ca_file: arguments.extra_ca_file,
         checkpoint_file: arguments.checkpoint_file,
+        checkpoint_url: arguments.checkpoint_url,
     })
 }
 

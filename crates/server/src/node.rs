@@ -49,6 +49,8 @@ pub struct NodeConfig {
     pub extra_ca_file: Option<PathBuf>,
     /// A file that every signed checkpoint is appended to.
     pub checkpoint_file: Option<PathBuf>,
+    /// A URL that every signed checkpoint is posted to.
+    pub checkpoint_url: Option<String>,
 }
 
 /// The parts of the world that a test replaces.
@@ -174,9 +176,11 @@ pub async fn open(config: NodeConfig, world: World) -> Result<(Arc<App>, Option<
         freshness: Freshness::default(),
         feed: FeedPosition::new(end),
         checks_clock,
-        issuer_keys: IssuerKeys::new(egress, clock.clone(), IssuerKeysConfig::default()),
+        issuer_keys: IssuerKeys::new(egress.clone(), clock.clone(), IssuerKeysConfig::default()),
         sinks: Sinks {
             file: config.checkpoint_file,
+            url: config.checkpoint_url,
+            egress,
         },
         db,
         clock,

@@ -58,6 +58,18 @@ pub fn insert(tenant: TenantId, actor: &str, key: &str, answer: &Answer, expires
     Statement::new(&INSERT, params, Expect::Unique, "repeated")
 }
 
+/// Stores the answer to a request that was carried out.
+pub fn complete(tenant: TenantId, actor: &str, key: &str, status: u16, response: &str) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::from(actor),
+        Value::from(key),
+        Value::from(u32::from(status)),
+        Value::from(response),
+    ];
+    Statement::new(&COMPLETE, params, Expect::Any, "complete")
+}
+
 /// Forgets answers that are over.
 pub fn prune(now: Timestamp) -> Statement {
     Statement::new(&PRUNE, vec![Value::from(now)], Expect::Any, "prune")
@@ -69,6 +81,9 @@ const FIND: Sql = Sql::same(
 const INSERT: Sql = Sql::same(
     "INSERT INTO idempotency (tenant, actor, key, request, status, response, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 );
+const COMPLETE: Sql = Sql::same(
+    "UPDATE idempotency SET status = ?4, response = ?5 WHERE tenant = ?1 AND actor = ?2 AND key = ?3",
+);
 const PRUNE: Sql = Sql::same("DELETE FROM idempotency WHERE expires_at < ?1");
 
-pub(crate) const QUERIES: &[&Sql] = &[&FIND, &INSERT, &PRUNE];
+pub(crate) const QUERIES: &[&Sql] = &[&FIND, &INSERT, &COMPLETE, &PRUNE];

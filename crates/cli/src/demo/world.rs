@@ -62,6 +62,7 @@ impl DemoWorld {
             allowed_hosts: vec![AllowedHost::new("127.0.0.1".parse()?)],
             extra_ca_file: None,
             checkpoint_file: Some(checkpoints),
+            checkpoint_url: None,
         };
         let node = Node::start(config, World::default()).await?;
         let around = Surroundings::start(base.clone(), None).await?;

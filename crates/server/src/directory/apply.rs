@@ -133,7 +133,7 @@ pub async fn apply(
     let (noun, name) = first.map_or((Noun::Agent, String::new()), |step| {
         (step.noun, step.name.clone())
     });
-    change::commit(app, caller.now, work, (noun, &name)).await?;
+    change::commit(app, caller, work, (noun, &name)).await?;
     Ok(steps)
 }
 

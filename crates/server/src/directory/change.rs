@@ -12,10 +12,11 @@ use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartCla
 use chancery_core::id::{EventId, Id as _, TenantId};
 use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun, Record};
-use chancery_core::time::Timestamp;
+use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::manage;
 use chancery_policy::{ManagementAction, ManagementRequest, Manager};
 use chancery_store::change::{self as feed, Changed};
+use chancery_store::idempotency::{self, Answer};
 use chancery_store::{Outcome, Page, Statement, Stored, record};
 
 /// Who asks for a change, and when.
@@ -27,6 +28,41 @@ pub struct Caller {
     pub manager: Manager,
     /// The request's moment.
     pub now: Timestamp,
+    /// What keeps the request from being carried out twice.
+    pub once: Option<OnceKey>,
+}
+
+/// A request's idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnceKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Whose key it is.
+    pub actor: String,
+    /// The key.
+    pub key: String,
+    /// SHA-256 of method, path and body.
+    pub request: [u8; 32],
+}
+
+impl Caller {
+    /// The statement that spends the request's idempotency key.
+    pub fn spend_once(&self) -> Option<Statement> {
+        let once = self.once.as_ref()?;
+        let answer = Answer {
+            request: once.request.to_vec(),
+            status: 0,
+            response: String::new(),
+        };
+        let end = self.now.plus(ONCE);
+        Some(idempotency::insert(
+            once.tenant,
+            &once.actor,
+            &once.key,
+            &answer,
+            end,
+        ))
+    }
 }
 
 /// A planned change: statements and what they change.
@@ -206,20 +242,23 @@ pub fn plan_step<S: Managed>(
     Ok((record, work))
 }
 
-/// Commits planned changes in one batch.
+/// Commits planned changes in one batch, and with them the request's idempotency key.
 ///
 /// # Errors
 /// [`Refusal::Exists`] or [`Refusal::Conflict`] when somebody was first; the database's.
 pub async fn commit(
     app: &App,
-    now: Timestamp,
+    caller: &Caller,
     work: Work,
     (noun, name): (Noun, &str),
 ) -> Result<(), Failure> {
     if work.statements.is_empty() {
         return Ok(());
     }
-    let batch = app.batch(now).extend(work.statements);
+    let batch = app
+        .batch(caller.now)
+        .extend(caller.spend_once())
+        .extend(work.statements);
     match app.commit(batch, &work.changed).await? {
         Outcome::Committed => Ok(()),
         Outcome::Refused { label: "exists", .. } => Err(Refusal::Exists {
@@ -311,3 +350,6 @@ fn recorded<S: Stored>(
         )],
     })
 }
+
+/// How long an idempotency key is remembered.
+const ONCE: Ttl = Ttl::from_days(1);

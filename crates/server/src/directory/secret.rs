@@ -49,7 +49,7 @@ pub async fn reset(
     all.extend(work);
     change::commit(
         app,
-        caller.now,
+        caller,
         all,
         (chancery_core::noun::Noun::Client, client.name.as_str()),
     )

@@ -7,7 +7,7 @@ use super::{Destination, Egress, UrlSource};
 use bytes::{Bytes, BytesMut};
 use chancery_core::name::Name;
 use chancery_core::time::{Timestamp, Ttl};
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -82,6 +82,30 @@ impl Egress {
             self.failures.insert(key, (error.clone(), until));
         }
         fetched
+    }
+
+    /// Posts plain text and gives the status.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn post_text(
+        &self,
+        destination: Destination<'_>,
+        text: &str,
+    ) -> Result<StatusCode, EgressError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        );
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        let request = OutboundRequest {
+            method: Method::POST,
+            headers,
+            body,
+            max_response_bytes: 4_096,
+        };
+        Ok(self.send(destination, request).await?.status)
     }
 
     /// Sends one request and reads the whole answer. Nothing is retried, followed or remembered.

@@ -38,7 +38,7 @@ pub async fn set(
     comment: &str,
 ) -> Result<PolicySetRecord, Failure> {
     let (record, work) = plan_set(app, served, caller, text, comment).await?;
-    change::commit(app, caller.now, work, (Noun::PolicySet, record.name.as_str())).await?;
+    change::commit(app, caller, work, (Noun::PolicySet, record.name.as_str())).await?;
     Ok(record)
 }
 

@@ -25,7 +25,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/.well-known/openid-configuration", get(oauth::metadata))
         .route("/log/checkpoint", get(api::audit::checkpoint))
         .route("/log/tile/{*path}", get(api::audit::tile))
-        .nest("/api/v1", api::router())
+        .nest("/api/v1", api::router(app.clone()))
         .fallback(async || error::no_such_endpoint())
         .method_not_allowed_fallback(async || error::wrong_method())
         .with_state(app.clone());

@@ -2,8 +2,9 @@
 //! a token for it.
 
 use crate::app::App;
-use crate::directory::change::Caller;
+use crate::directory::change::{Caller, OnceKey};
 use crate::error::Failure;
+use crate::http::api::idempotency::Pending;
 use crate::http::error::Problem;
 use crate::http::tenant::RequestTenant;
 use crate::issue::own;
@@ -18,6 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 use chancery_core::actor::Actor;
 use chancery_core::proposal::Subject;
 use chancery_core::scope::{Scope, ScopeSet};
+use chancery_core::time::Timestamp;
 use chancery_oauth::claims::OwnToken;
 use chancery_policy::Manager;
 use std::sync::Arc;
@@ -95,10 +97,13 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
         };
         if let Some(peer) = parts.extensions.get::<LocalPeer>() {
             let now = app.clock.now();
+            let actor = Actor::Local(peer.uid);
+            let once = claim(app, parts, &served, &actor, now).await?;
             let caller = Caller {
-                actor: Actor::Local(peer.uid),
+                actor,
                 manager: Manager::Local,
                 now,
+                once,
             };
             return Ok(Self {
                 served,
@@ -114,7 +119,26 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
         let Some(("Bearer" | "bearer", token)) = bearer else {
             return Err(unauthenticated("no bearer token was sent"));
         };
-        from_token(app, served, token).await
+        let mut api = from_token(app, served, token).await?;
+        api.caller.once = claim(app, parts, &api.served, &api.caller.actor, api.caller.now).await?;
+        Ok(api)
+    }
+}
+
+/// The request's idempotency key, if it has one and was not carried out before.
+async fn claim(
+    app: &App,
+    parts: &Parts,
+    served: &Served,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<Option<OnceKey>, Response> {
+    match parts.extensions.get::<Pending>() {
+        Some(pending) => pending
+            .claim(app, (served.tenant.id, &actor.to_string()), now)
+            .await
+            .map(Some),
+        None => Ok(None),
     }
 }
 
@@ -141,7 +165,12 @@ async fn from_token(app: &App, served: Arc<Served>, text: &str) -> Result<ApiCal
     let scopes = Some(token.scopes());
     Ok(ApiCaller {
         served,
-        caller: Caller { actor, manager, now },
+        caller: Caller {
+            actor,
+            manager,
+            now,
+            once: None,
+        },
         scopes,
     })
 }

@@ -6,6 +6,7 @@ pub mod body;
 pub mod caller;
 pub mod directory;
 pub mod govern;
+pub mod idempotency;
 pub mod nouns;
 pub mod openapi;
 pub mod operations;
@@ -17,7 +18,7 @@ use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// The routes, relative to `/api/v1`.
-pub fn router() -> Router<Arc<App>> {
+pub fn router(app: Arc<App>) -> Router<Arc<App>> {
     Router::new()
         .route("/openapi.json", get(openapi::serve))
         .route("/apply", post(directory::apply))
@@ -46,6 +47,7 @@ pub fn router() -> Router<Arc<App>> {
         .route("/{collection}", get(nouns::list).post(nouns::create))
         .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
         .route("/{collection}/{name}/{step}", post(nouns::step))
+        .layer(axum::middleware::from_fn_with_state(app, idempotency::middleware))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
