@@ -5,7 +5,9 @@
 
 mod check;
 mod deny;
+mod fuzz;
 mod generated;
+mod interop;
 mod postgres;
 pub mod rules;
 pub mod steps;
@@ -77,9 +79,19 @@ const TASKS: &[Task] = &[
         run: deny::run,
     },
     Task {
+        name: "fuzz",
+        help: "fuzz targets with the pinned compiler: [TARGET …] [--seconds N]; all of them for 10 s each by default",
+        run: fuzz::run,
+    },
+    Task {
         name: "generate",
         help: "writes every generated file anew",
         run: generated::run,
+    },
+    Task {
+        name: "interop",
+        help: "unmodified foreign servers, clients and libraries against a running server; installs them",
+        run: interop::run,
     },
 ];
 
