@@ -206,7 +206,17 @@ pub(crate) fn verify(file: &Path, key: &str, checkpoints: &[PathBuf], output: Ou
     let mut reader = std::io::BufReader::new(opened);
     if let Some(proof) = proof_in(&mut reader)? {
         let proven = proof.verify(&[key])?;
-        print::line(&format!("the event is in the log: {proven:?}"));
+        let content = proven.leaf.content();
+        print::line(&format!(
+            "event {} ({}) is entry {} of {}, under the signed checkpoint over {} entries; {} part(s) present, {} erased",
+            content.event,
+            content.kind,
+            proven.index,
+            proven.checkpoint.origin,
+            proven.checkpoint.size,
+            proven.parts.present,
+            proven.parts.erased
+        ));
         return Ok(());
     }
     let mut verifier = Verifier::new(vec![key], &kept);

@@ -114,6 +114,14 @@ impl Connection {
         }
     }
 
+    /// The same server, in another tenant below the default one's base.
+    pub(crate) fn in_tenant(&self, name: &str) -> Self {
+        Self {
+            prefix: format!("/t/{name}"),
+            ..self.clone()
+        }
+    }
+
     /// Reads from the administration interface.
     pub(crate) async fn read(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, &format!("/api/v1{path}"), None).await

@@ -5,7 +5,7 @@ use crate::serve::{self, ServeArguments};
 use anyhow::bail;
 use chancery_server::listener::{TlsConfig, check_bind};
 use chancery_server::store::db::{DatabaseUrl, Options};
-use chancery_server::store::{Db, MIGRATIONS};
+use chancery_server::store::{Db, DbError, MIGRATIONS};
 use clap::Args;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -139,6 +139,10 @@ async fn database(arguments: &ServeArguments) -> Vec<Check> {
     }
     let db = match Db::open(&url, Options::default()).await {
         Ok(db) => db,
+        // A server that runs on the file holds it, and then the file is in good hands.
+        Err(DbError::Locked { .. }) if serves(arguments) => {
+            return vec![check("database (a server is running on it)", None)];
+        }
         Err(error) => {
             let fix = "is the server running on this file already? then all is well; else check the address and permissions".to_owned();
             return vec![check("database", Some((error.to_string(), fix)))];
@@ -156,6 +160,11 @@ async fn database(arguments: &ServeArguments) -> Vec<Check> {
     let skew = clock(&db).await;
     db.close().await;
     vec![check("database schema", pending), check("clock", skew)]
+}
+
+/// Whether a server answers on the local socket.
+fn serves(arguments: &ServeArguments) -> bool {
+    std::os::unix::net::UnixStream::connect(arguments.database.data.join("chancery.sock")).is_ok()
 }
 
 async fn clock(db: &Db) -> Option<(String, String)> {

@@ -9,6 +9,7 @@ mod demo;
 mod dev;
 mod doctor;
 mod enrol;
+mod key;
 mod kill;
 mod logging;
 mod noun;
@@ -18,6 +19,7 @@ mod root_key;
 mod sample;
 mod serve;
 mod shorthand;
+mod tenant;
 mod token;
 mod why;
 
@@ -81,6 +83,10 @@ enum Command {
     Kill(kill::KillArguments),
     /// Get, introspect or revoke a token as a client would.
     Token(token::TokenArguments),
+    /// Keys that sign access tokens: list, rotate.
+    Key(key::KeyArguments),
+    /// Tenants: list, create, suspend, activate, retire.
+    Tenant(tenant::TenantArguments),
     /// The audit log: list, show, export, prove, verify.
     Audit(audit::AuditArguments),
 }
@@ -143,6 +149,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Why(arguments) => why::run(arguments, &connection.open()?, output).await,
         Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,
         Command::Token(arguments) => token::run(arguments, &connection.open()?, output).await,
+        Command::Key(arguments) => key::run(arguments, &connection.open()?, output).await,
+        Command::Tenant(arguments) => tenant::run(arguments, &connection.open()?, output).await,
         Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
     }
 }

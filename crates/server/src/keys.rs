@@ -98,7 +98,10 @@ impl TenantKeys {
                 tokens.push(TokenKey::load(row, &private)?);
             }
         }
-        let public: Vec<_> = tokens.iter().map(|token| token.key.verifying_key().clone()).collect();
+        let public: Vec<_> = tokens
+            .iter()
+            .map(|token| token.key.verifying_key().clone())
+            .collect();
         Ok(Self {
             mac: tenant_key
                 .derive(Purpose::EventMac, b"")

@@ -46,7 +46,7 @@ impl Sinks {
                 tracing::error!(status = status.as_u16(), tenant = %tenant.name, url, "a checkpoint was refused");
             }
             Err(error) => {
-                tracing::error!(%error, tenant = %tenant.name, url, "a checkpoint could not be posted")
+                tracing::error!(%error, tenant = %tenant.name, url, "a checkpoint could not be posted");
             }
         }
     }

@@ -10,4 +10,5 @@ pub mod kill;
 pub mod lineage;
 pub mod managed;
 pub mod secret;
+pub mod tenant;
 pub mod view;

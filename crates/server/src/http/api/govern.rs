@@ -1,16 +1,16 @@
 //! Operations on policy, decisions, keys, enrolment and tenants.
 
 use crate::app::App;
-use crate::directory::change;
-use crate::error::{Failure, Refusal};
+use crate::directory::{change, tenant};
 use crate::govern::{enrol as enrolment, keys, policy, why as explaining};
 use crate::http::api::body::ApiBody;
 use crate::http::api::caller::{ApiCaller, ApiScope};
-use crate::http::error::Problem;
+use crate::http::error::{Problem, no_such_endpoint};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
+use chancery_core::event::Change;
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
 use chancery_core::resource::TokenAlgorithm;
@@ -222,6 +222,16 @@ pub async fn enrol(
     Ok((StatusCode::CREATED, Json(user)))
 }
 
+/// `GET /tenants`, in the system tenant only.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn list_tenants(State(app): State<Arc<App>>, api: ApiCaller) -> Answer {
+    let caller = api.with(ApiScope::Read)?;
+    let tenants = tenant::list(&app, &api.served, caller).await?;
+    Ok(Json(json!({ "items": tenants })))
+}
+
 /// `POST /tenants`, in the system tenant only.
 ///
 /// # Errors
@@ -232,18 +242,33 @@ pub async fn create_tenant(
     ApiBody(body): ApiBody<NewTenant>,
 ) -> Result<(StatusCode, Json<Tenant>), Problem> {
     let caller = api.with(ApiScope::Write)?;
-    if api.served.tenant.name.as_str() != crate::setup::SYSTEM_TENANT {
-        let text = "tenants are made in the system tenant: use `--tenant system`".to_owned();
-        return Err(Failure::from(Refusal::Invalid(text)).into());
-    }
-    change::permit(
-        &api.served,
-        caller,
-        ManagementAction::Create,
-        (Noun::Tenant, body.name.as_str(), None),
-    )?;
-    let tenant = crate::setup::add_tenant(&app, &body.name, body.base_url.as_deref(), caller).await?;
+    let tenant = tenant::create(&app, &api.served, caller, (&body.name, body.base_url.as_deref())).await?;
     Ok((StatusCode::CREATED, Json(tenant)))
+}
+
+/// `POST /tenants/{name}/{step}`, in the system tenant only.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn step_tenant(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path((name, step)): Path<(String, String)>,
+) -> Result<Json<Tenant>, Problem> {
+    let caller = api.with(if step == "suspend" {
+        ApiScope::Kill
+    } else {
+        ApiScope::Write
+    })?;
+    let change = match step.as_str() {
+        "activate" => Change::Activated,
+        "suspend" => Change::Suspended,
+        "retire" => Change::Retired,
+        _ => return Err(no_such_endpoint()),
+    };
+    Ok(Json(
+        tenant::step(&app, &api.served, caller, &name, change).await?,
+    ))
 }
 
 fn summary(set: &chancery_store::PolicySetRecord) -> Value {

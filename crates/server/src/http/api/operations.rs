@@ -119,6 +119,26 @@ pub const OPERATIONS: &[Operation] = &[
         success: 201,
         query: &[],
     },
+    get(
+        "/tenants",
+        ApiScope::Read,
+        "tenants with state and base URL (in the system tenant)",
+    ),
+    post(
+        "/tenants/{name}/activate",
+        ApiScope::Write,
+        "put a tenant back into use (in the system tenant)",
+    ),
+    post(
+        "/tenants/{name}/suspend",
+        ApiScope::Kill,
+        "stop a tenant (in the system tenant)",
+    ),
+    post(
+        "/tenants/{name}/retire",
+        ApiScope::Write,
+        "end a tenant for good (in the system tenant)",
+    ),
     Operation {
         method: "post",
         path: "/tenants",
