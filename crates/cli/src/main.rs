@@ -87,6 +87,9 @@ enum Command {
     Key(key::KeyArguments),
     /// Tenants: list, create, suspend, activate, retire.
     Tenant(tenant::TenantArguments),
+    /// Print the description of the administration interface (OpenAPI), as docs/openapi.json has it.
+    #[command(hide = true)]
+    Openapi,
     /// The audit log: list, show, export, prove, verify.
     Audit(audit::AuditArguments),
 }
@@ -151,6 +154,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Token(arguments) => token::run(arguments, &connection.open()?, output).await,
         Command::Key(arguments) => key::run(arguments, &connection.open()?, output).await,
         Command::Tenant(arguments) => tenant::run(arguments, &connection.open()?, output).await,
+        Command::Openapi => {
+            print::json(&chancery_server::http::api::openapi::document(
+                "https://chancery.example",
+            ));
+            Ok(())
+        }
         Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
     }
 }
