@@ -59,7 +59,13 @@ fn parent_key(agent: &Name, principal: &Principal) -> String {
 
 const COUNT: Sql =
     Sql::same("INSERT INTO grant_uses (tenant, id, used) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING");
-const SPEND: Sql =
-    Sql::same("UPDATE grant_uses SET used = used + 1 WHERE tenant = ?1 AND id = ?2 AND used < ?3");
+// A grant may have had no budget when it was made, so that the first use may be the one that counts first.
+const SPEND: Sql = Sql::pair(
+    "INSERT INTO grant_uses (tenant, id, used) SELECT ?1, ?2, 1 WHERE ?3 > 0
+     ON CONFLICT (tenant, id) DO UPDATE SET used = grant_uses.used + 1 WHERE grant_uses.used < ?3",
+    "INSERT INTO grant_uses (tenant, id, used)
+     SELECT CAST(?1 AS BYTEA), CAST(?2 AS BYTEA), 1 WHERE CAST(?3 AS BIGINT) > 0
+     ON CONFLICT (tenant, id) DO UPDATE SET used = grant_uses.used + 1 WHERE grant_uses.used < ?3",
+);
 
 pub(crate) const QUERIES: &[&Sql] = &[&COUNT, &SPEND];

@@ -40,7 +40,7 @@ pub use migrations::MIGRATIONS;
 pub use policy_set::{PolicySetRecord, PolicySetSpec};
 pub use record::{Page, Stored};
 pub use tenant::all_tenants;
-pub use user::user_key;
+pub use user::{is_user_retired, user_key};
 
 /// Every query of the product, so that a test can prepare each on both engines.
 pub fn queries() -> Vec<&'static Sql> {
@@ -57,6 +57,7 @@ pub fn queries() -> Vec<&'static Sql> {
         lease::QUERIES,
         log::QUERIES,
         tenant::QUERIES,
+        user::QUERIES,
     ] {
         all.extend(list);
     }

@@ -3,8 +3,15 @@
 use crate::db::{Migration, Sql};
 
 /// Every migration in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    number: 1,
-    name: "first",
-    sql: Sql::same(include_str!("../migrations/0001_first.sql")),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "first",
+        sql: Sql::same(include_str!("../migrations/0001_first.sql")),
+    },
+    Migration {
+        number: 2,
+        name: "one of each",
+        sql: Sql::same(include_str!("../migrations/0002_one_of_each.sql")),
+    },
+];

@@ -1,6 +1,8 @@
 //! Users, found by issuer and subject.
 
+use crate::db::{Db, DbError, Sql, Value};
 use crate::record::{Stored, Table, table};
+use chancery_core::id::TenantId;
 use chancery_core::name::Name;
 use chancery_core::noun::Lifecycle;
 use chancery_core::user::UserSpec;
@@ -21,3 +23,17 @@ impl Stored for UserSpec {
 pub fn user_key(issuer: &Name, subject: &str) -> String {
     format!("{issuer} {subject}")
 }
+
+/// Whether a person with this natural key was retired.
+///
+/// # Errors
+/// The database fails.
+pub async fn is_user_retired(db: &Db, tenant: TenantId, key: &str) -> Result<bool, DbError> {
+    let params = vec![Value::id(tenant), Value::from(key)];
+    Ok(db.query_optional(&RETIRED, params).await?.is_some())
+}
+
+const RETIRED: Sql =
+    Sql::same("SELECT 1 FROM users WHERE tenant = ?1 AND natural_key = ?2 AND state = 'retired' LIMIT 1");
+
+pub(crate) const QUERIES: &[&Sql] = &[&RETIRED];

@@ -10,11 +10,15 @@ mod crash;
 #[cfg(test)]
 mod expectations;
 #[cfg(test)]
+mod feed;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod migrations;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod nouns;
 #[cfg(test)]
 mod postgres_engine;
 #[cfg(test)]
