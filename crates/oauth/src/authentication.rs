@@ -15,7 +15,7 @@ use chancery_core::noun::{Noun, Record};
 use chancery_core::scope::Authority;
 use chancery_core::secret::TokenDigest;
 use chancery_core::tenant::Tenant;
-use chancery_core::time::Timestamp;
+use chancery_core::time::{Timestamp, Ttl};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -163,7 +163,7 @@ impl AuthenticatedClient {
         let single_use = SingleUse {
             client: facts.client.id,
             jwt_id: jwt_id.to_owned(),
-            expires_at,
+            expires_at: expires_at.plus(CLOCKS_DIFFER),
         };
         Ok(Self {
             single_use: Some(single_use),
@@ -328,6 +328,10 @@ fn require_active<I, S>(noun: Noun, record: &Record<I, S>) -> Result<(), Authent
         name: record.name.clone(),
     })
 }
+
+/// SECURITY: an assertion is taken for a while past its `exp`, since clocks differ; it must be remembered for
+/// longer than that, or it could be used again once it was forgotten.
+const CLOCKS_DIFFER: Ttl = Ttl::from_minutes(1);
 
 fn wrong_method(facts: &ClientFacts) -> AuthenticationError {
     AuthenticationError::WrongMethod {

@@ -90,6 +90,10 @@ fn propose(
     scope: Option<&str>,
     directory: &Directory,
 ) -> Result<Proposal, OAuthError> {
+    // A verified parent may be over by this clock, since clocks differ; its child would be born dead.
+    if claim.latest_end.is_some_and(|end| end <= context.now) {
+        return Err(OAuthError::invalid_request("the subject_token is over"));
+    }
     let grants: Vec<&Arc<Grant>> = directory
         .grants
         .iter()
@@ -298,7 +302,11 @@ fn plan(context: RequestContext<'_>, claim: Claim<'_>, target: &Target, grants: 
         }
         Target::Chancery | Target::Resource(_) => None,
     };
-    // INVARIANT: a child never outlives its parent.
+    // INVARIANT: a child never outlives its parent, the grants it is issued on, or its agent.
+    let ends = grants.iter().filter_map(|grant| grant.spec.expires_at);
+    let ends = ends
+        .chain(claim.latest_end)
+        .chain(claim.client.agent().spec.expires_at);
     let end = context.now.plus(lifetime);
     TokenPlan {
         tenant: context.tenant.id,
@@ -311,7 +319,7 @@ fn plan(context: RequestContext<'_>, claim: Claim<'_>, target: &Target, grants: 
         may_act,
         assurance: claim.client.assurance(),
         issued_at: context.now,
-        expires_at: claim.latest_end.map_or(end, |latest| latest.min(end)),
+        expires_at: ends.fold(end, Timestamp::min),
         algorithm,
         lineage,
         guards: deduplicated(guards),
