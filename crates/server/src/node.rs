@@ -148,13 +148,25 @@ impl Node {
 /// # Errors
 /// The database's; a root key that does not fit.
 pub async fn open(config: NodeConfig, world: World) -> Result<(Arc<App>, Option<Secret<String>>), Failure> {
+    open_with(config, world, Options::default()).await
+}
+
+/// The same with limits of the caller's own for the database.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_with(
+    config: NodeConfig,
+    world: World,
+    options: Options,
+) -> Result<(Arc<App>, Option<Secret<String>>), Failure> {
     let World {
         clock,
         random,
         checks_clock,
     } = world;
     let now = clock.now();
-    let db = Db::open(&config.database, Options::default()).await?;
+    let db = Db::open(&config.database, options).await?;
     let is_new = !db.pending(chancery_store::MIGRATIONS).await?.is_empty();
     setup::prepare(&db, &config.root, now, &*random).await?;
     setup::ensure_tenants(&db, &config.root, &config.public_url, now, &*random).await?;

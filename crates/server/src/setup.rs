@@ -20,7 +20,7 @@ use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::{DEFAULT_POLICIES, PolicySet};
 use chancery_store::db::Batch;
 use chancery_store::log::{self, Head};
-use chancery_store::{Db, MIGRATIONS, PolicySetSpec, change, enrolment, key, record};
+use chancery_store::{Db, MIGRATIONS, Outcome, PolicySetSpec, change, enrolment, key, record};
 
 /// The name of the tenant whose base is the public URL.
 pub const DEFAULT_TENANT: &str = "default";
@@ -75,19 +75,15 @@ pub async fn ensure_tenants(
         }
         return Ok(());
     }
-    create_tenant(
-        db,
-        root,
-        SYSTEM_TENANT,
-        &format!("{public_url}/t/{SYSTEM_TENANT}"),
-        now,
-        random,
-    )
-    .await?;
-    create_tenant(db, root, DEFAULT_TENANT, public_url, now, random).await
+    // Another node that starts at the same time may be first; then there is nothing left to do.
+    let system = format!("{public_url}/t/{SYSTEM_TENANT}");
+    let _ = create_tenant(db, root, SYSTEM_TENANT, &system, now, random).await?;
+    let _ = create_tenant(db, root, DEFAULT_TENANT, public_url, now, random).await?;
+    Ok(())
 }
 
-/// Creates one tenant with its keys, the default policies and the start of its log, in one batch.
+/// Creates one tenant with its keys, the default policies and the start of its log, in one batch, which is
+/// refused with label `exists` if the name or base URL is taken.
 ///
 /// # Errors
 /// The database's; a base URL that breaks a rule.
@@ -98,7 +94,7 @@ pub async fn create_tenant(
     base_url: &str,
     now: Timestamp,
     random: &dyn Random,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     let id = TenantId::generate(now, random);
     let spec = TenantSpec {
         base_url: base_url.to_owned(),
@@ -142,9 +138,7 @@ pub async fn create_tenant(
         .push(audit::statement(seal, &started, random)?)
         .push(audit::statement(seal, &created, random)?)
         .push(change::insert(id, Noun::Tenant, *id.as_bytes(), 0, now));
-    // Another node that starts at the same time may be first; then there is nothing left to do.
-    let _ = db.commit(batch).await?;
-    Ok(())
+    Ok(db.commit(batch).await?)
 }
 
 /// Makes a tenant on request of the system tenant, under its own host name or `/t/{name}` below the default one.
@@ -166,14 +160,14 @@ pub async fn add_tenant(
         str::to_owned,
     );
     let location = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
+    let exists = || Refusal::Exists {
+        noun: Noun::Tenant,
+        name: name.to_string(),
+    };
     if app.tenants.find_at(location).is_some() || app.tenants.find_by_name(name.as_str()).is_some() {
-        return Err(Refusal::Exists {
-            noun: Noun::Tenant,
-            name: name.to_string(),
-        }
-        .into());
+        return Err(exists().into());
     }
-    create_tenant(
+    let outcome = create_tenant(
         &app.db,
         app.tenants.root(),
         name.as_str(),
@@ -182,6 +176,9 @@ pub async fn add_tenant(
         &*app.random,
     )
     .await?;
+    if !outcome.is_committed() {
+        return Err(exists().into());
+    }
     app.tenants.reload(&app.db).await?;
     let made = app.tenants.find_by_name(name.as_str());
     made.map(|served| Tenant::clone(&served.tenant))

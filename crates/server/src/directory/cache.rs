@@ -163,10 +163,23 @@ impl Directory {
         }
     }
 
-    /// Forgets revoked tokens but these.
-    pub fn replace_revoked(&self, tokens: impl Iterator<Item = (TenantId, TokenId)>) {
+    /// The tokens that are known to be revoked.
+    pub fn revoked_tokens(&self) -> HashSet<(TenantId, TokenId)> {
+        self.revoked
+            .read()
+            .map(|revoked| revoked.clone())
+            .unwrap_or_default()
+    }
+
+    /// Forgets of the `known` revoked tokens all but these.
+    pub fn replace_revoked(
+        &self,
+        known: &HashSet<(TenantId, TokenId)>,
+        tokens: impl Iterator<Item = (TenantId, TokenId)>,
+    ) {
         if let Ok(mut revoked) = self.revoked.write() {
-            *revoked = tokens.collect();
+            revoked.retain(|token| !known.contains(token));
+            revoked.extend(tokens);
         }
     }
 

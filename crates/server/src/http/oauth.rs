@@ -7,6 +7,7 @@ use crate::http::tenant::RequestTenant;
 use crate::issue::{introspect as introspection, revoke as revocation, token as issuing};
 use crate::tenants::Served;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
@@ -23,10 +24,10 @@ pub async fn token(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
-        let request = TokenRequest::parse(form(&headers)?, &body)?;
+        let request = TokenRequest::parse(form(&headers)?, &whole(body)?)?;
         issuing::token(&app, &served, &request).await
     };
     respond(
@@ -41,10 +42,10 @@ pub async fn introspect(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
-        let request = IntrospectionRequest::parse(form(&headers)?, &body)?;
+        let request = IntrospectionRequest::parse(form(&headers)?, &whole(body)?)?;
         introspection::introspect(&app, &served, &request).await
     };
     respond(
@@ -59,10 +60,10 @@ pub async fn revoke(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
-        let request = RevocationRequest::parse(form(&headers)?, &body)?;
+        let request = RevocationRequest::parse(form(&headers)?, &whole(body)?)?;
         revocation::revoke(&app, &served, &request).await
     };
     respond(&served, &headers, answer.await.map(|()| no_store(StatusCode::OK)))
@@ -127,6 +128,11 @@ fn form(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
         .to_str()
         .map(Some)
         .map_err(|_| OAuthError::invalid_request("the Authorization header is not text"))
+}
+
+/// A body that could not be taken is too large, or broke off.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, OAuthError> {
+    body.map_err(|_| OAuthError::invalid_request("the body is too large or broke off"))
 }
 
 fn respond(served: &Served, headers: &HeaderMap, answer: Result<Response, Failure>) -> Response {

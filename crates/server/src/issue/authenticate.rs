@@ -268,6 +268,8 @@ async fn record_reference(
     now: Timestamp,
 ) -> Result<OAuthError, Failure> {
     let reference = ReferenceId::generate(now, &*app.random);
+    // Whoever is not authenticated must not fill the log with text of their own.
+    let named = named.map(|text| text.chars().take(MAX_NAMED).collect::<String>());
     let content = serde_json::json!({ "reason": error.to_string(), "client_id": named }).to_string();
     let event = Event {
         id: EventId::from_bytes(*reference.as_bytes()),
@@ -293,3 +295,6 @@ async fn record_reference(
         ..error.to_wire()
     })
 }
+
+/// How much is recorded of what a caller calls itself.
+const MAX_NAMED: usize = 256;

@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::issue::own;
 use crate::tenants::Served;
 use chancery_core::agent::Agent;
+use chancery_core::event::Change;
 use chancery_core::id::{AgentId, Id as _, TenantId, UserId};
 use chancery_core::issuer::IssuerPurpose;
 use chancery_core::lineage::Guard;
@@ -24,13 +25,25 @@ use chancery_oauth::user_token;
 use chancery_store::{Statement, change, record, user_key};
 use std::sync::Arc;
 
-/// A subject, and what must be written if it is acted on.
+/// A subject, and what was learned of the person behind it.
 #[derive(Debug)]
 pub struct Found {
     /// The subject.
     pub subject: SubjectToken,
     /// The person's first record, or newer facts about them.
-    pub writes: Vec<Statement>,
+    pub learned: Option<Learned>,
+}
+
+/// What a token says of a person that was not known. It is written whatever becomes of the request, so that
+/// a role that was lost is lost even if what was asked for is refused.
+#[derive(Debug)]
+pub struct Learned {
+    /// The person as of now.
+    pub user: Arc<User>,
+    /// Whether the person is new.
+    pub change: Change,
+    /// What writes it, the news for other nodes included.
+    pub statements: Vec<Statement>,
 }
 
 /// Verifies a subject token and loads what it refers to.
@@ -86,7 +99,7 @@ async fn user_subject(
         UNACCEPTABLE
     })?;
     let spec = user_token::user_spec(&issuer, &claims).ok_or(UNACCEPTABLE)?;
-    let (user, writes) = current_user(app, tenant, spec, now).await?;
+    let (user, learned) = current_user(app, tenant, spec, now).await?;
     if !user.user.state.is_active() {
         return Err(UNACCEPTABLE.into());
     }
@@ -97,7 +110,7 @@ async fn user_subject(
             issuer,
             expires_at,
         },
-        writes,
+        learned,
     })
 }
 
@@ -107,21 +120,16 @@ async fn current_user(
     tenant: TenantId,
     spec: UserSpec,
     now: Timestamp,
-) -> Result<(VerifiedUser, Vec<Statement>), Failure> {
+) -> Result<(VerifiedUser, Option<Learned>), Failure> {
     let key = user_key(&spec.issuer, &spec.subject);
-    let Some(stored) = app.directory.users.find_by_key(tenant, key).await? else {
-        let user = first_seen(app, spec, now)?;
-        let writes = vec![
-            record::insert(tenant, &user),
-            change::insert(tenant, Noun::User, *user.id.as_bytes(), user.generation, now),
-        ];
-        return Ok((
-            VerifiedUser {
-                user: Arc::new(user),
-                guard: None,
-            },
-            writes,
-        ));
+    let Some(stored) = app.directory.users.find_by_key(tenant, key.clone()).await? else {
+        // A retired person is a tombstone, and does not come back by signing in.
+        if chancery_store::is_user_retired(&app.db, tenant, &key).await? {
+            return Err(UNACCEPTABLE.into());
+        }
+        let user = first_seen(app, tenant, spec, now).await?;
+        let insert = record::insert(tenant, &user);
+        return Ok(learned(tenant, user, (Change::Created, insert)));
     };
     let stored_guard = Some(guard(Noun::User, &stored));
     let is_newer = spec.as_of > stored.spec.as_of;
@@ -135,22 +143,34 @@ async fn current_user(
                 user: stored,
                 guard: stored_guard,
             },
-            Vec::new(),
+            None,
         ));
     }
     let user = renewed(&stored, spec, now);
-    let writes = vec![
-        record::update(tenant, &user),
-        change::insert(tenant, Noun::User, *user.id.as_bytes(), user.generation, now),
-    ];
-    // The update itself asserts the version that was read; a guard on the same row would wait for itself.
-    Ok((
-        VerifiedUser {
-            user: Arc::new(user),
-            guard: None,
-        },
-        writes,
-    ))
+    let update = record::update(tenant, &user);
+    Ok(learned(tenant, user, (Change::Updated, update)))
+}
+
+/// The statement itself asserts what was read; a guard on the same row would wait for itself.
+fn learned(
+    tenant: TenantId,
+    user: User,
+    (change, statement): (Change, Statement),
+) -> (VerifiedUser, Option<Learned>) {
+    let news = change::insert(
+        tenant,
+        Noun::User,
+        *user.id.as_bytes(),
+        user.generation,
+        user.updated_at,
+    );
+    let user = Arc::new(user);
+    let learned = Learned {
+        user: user.clone(),
+        change,
+        statements: vec![statement, news],
+    };
+    (VerifiedUser { user, guard: None }, Some(learned))
 }
 
 /// Losing a role or a group is a revocation: it raises the generation, and with it ends what hangs on it.
@@ -165,10 +185,19 @@ fn renewed(stored: &User, spec: UserSpec, now: Timestamp) -> User {
     }
 }
 
-fn first_seen(app: &App, spec: UserSpec, now: Timestamp) -> Result<User, Failure> {
+/// The person's first record. A name that somebody else has, or had, is not taken from them.
+async fn first_seen(app: &App, tenant: TenantId, spec: UserSpec, now: Timestamp) -> Result<User, Failure> {
     let id = UserId::generate(now, &*app.random);
     let digits = id.to_string().replace('_', "-");
-    let name = match spec.default_name() {
+    let mut readable = spec.default_name();
+    if let Some(name) = &readable
+        && record::find_by_name::<UserSpec>(&app.db, tenant, name)
+            .await?
+            .is_some()
+    {
+        readable = None;
+    }
+    let name = match readable {
         Some(name) => name,
         None => format!("{}:{digits}", spec.issuer)
             .parse()
@@ -228,7 +257,7 @@ async fn own_subject(app: &App, served: &Served, text: &str, now: Timestamp) -> 
     };
     Ok(Found {
         subject: SubjectToken::Own(Box::new(subject)),
-        writes: Vec::new(),
+        learned: None,
     })
 }
 

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::govern::keys;
+use crate::issue::subject::Learned;
 use crate::issue::{authenticate, subject, target};
 use crate::record;
 use crate::tenants::Served;
@@ -14,6 +15,7 @@ use chancery_core::lineage::Guard;
 use chancery_core::noun::{Lifecycle, Noun, Record};
 use chancery_core::proposal::{Proposal, Subject, TokenPlan};
 use chancery_core::time::Timestamp;
+use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, SingleUse};
 use chancery_oauth::claims::scope_text;
 use chancery_oauth::error::{ErrorCode, OAuthError};
@@ -26,9 +28,10 @@ use chancery_store::consumed::{self, ConsumedKind};
 use chancery_store::db::Batch;
 use chancery_store::{DelegationSpec, Outcome, Statement, change, guard};
 use serde::Serialize;
+use std::fmt;
 
 /// A successful answer (RFC 6749 §5.1, RFC 8693 §2.2.1).
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub struct TokenResponse {
     /// The token.
     pub access_token: String,
@@ -41,6 +44,16 @@ pub struct TokenResponse {
     /// What kind of token it is, for an exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<&'static str>,
+}
+
+impl fmt::Debug for TokenResponse {
+    /// SECURITY: the token is a credential; it goes to the caller and nowhere else.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenResponse")
+            .field("scope", &self.scope)
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Answers a token request.
@@ -82,16 +95,22 @@ async fn attempt(
     request: &TokenRequest,
     now: Timestamp,
 ) -> Result<Attempt, Failure> {
+    let tenant = served.tenant.id;
+
     // 1. Who asks.
     let client = &authenticate::client(app, served, &request.client, now).await?;
 
     // 2. What is asked, and everything it depends on.
-    let (proposal, user_writes) = propose(app, served, request, client, now).await?;
+    let (proposal, learned) = match propose(app, served, request, client, now).await {
+        Ok(proposed) => proposed,
+        Err(failure) => return Err(spend(app, served, client, failure, now).await?),
+    };
+    let learned = learned.as_ref();
 
     // 3. Decide.
     let permit = match decide(&served.policy.set, proposal) {
         Verdict::Permit(permit) => permit,
-        Verdict::Deny(decision) => return Err(refuse(app, served, client, *decision, now).await?.into()),
+        Verdict::Deny(decision) => return refuse(app, served, client, *decision, learned, now).await,
     };
 
     if !served.keys.has_active(permit.plan().algorithm) {
@@ -101,13 +120,8 @@ async fn attempt(
     }
 
     // 4. Record: nothing leaves before this is durable.
-    let changed = if user_writes.is_empty() {
-        Vec::new()
-    } else {
-        changes(permit.plan())
-    };
-    let batch = batch(app, served, client, &permit, user_writes, now)?;
-    match app.commit(batch, &changed).await? {
+    let batch = batch(app, served, client, &permit, learned, now)?;
+    match app.commit(batch, &changes(tenant, learned)).await? {
         Outcome::Committed => {}
         Outcome::Refused {
             label: consumed::REPLAYED,
@@ -116,11 +130,10 @@ async fn attempt(
             return Err(authenticate::replayed(app, served, client, now).await?.into());
         }
         Outcome::Refused { label: BUDGET, .. } => {
-            return Err(
-                OAuthError::new(ErrorCode::AccessDenied, "the budget of the grant is used up").into(),
-            );
+            let error = OAuthError::new(ErrorCode::AccessDenied, "the budget of the grant is used up");
+            return Err(spend(app, served, client, error.into(), now).await?);
         }
-        Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan()))),
+        Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }
 
     // 5. Act: sign what was permitted, and reply.
@@ -141,7 +154,7 @@ async fn propose(
     request: &TokenRequest,
     client: &AuthenticatedClient,
     now: Timestamp,
-) -> Result<(Proposal, Vec<Statement>), Failure> {
+) -> Result<(Proposal, Option<Learned>), Failure> {
     let context = RequestContext {
         tenant: &served.tenant,
         now,
@@ -156,7 +169,7 @@ async fn propose(
             let directory = target::directory_for_agent(app, tenant, client, &target, scope).await?;
             let proposal =
                 client_credentials::client_credentials(context, client, &target, scope, &directory)?;
-            Ok((proposal, Vec::new()))
+            Ok((proposal, None))
         }
         GrantRequest::TokenExchange {
             subject_token,
@@ -167,7 +180,7 @@ async fn propose(
                 target::directory_for_subject(app, tenant, client, &found.subject, &target, scope).await?;
             let proposal =
                 token_exchange::token_exchange(context, client, &found.subject, &target, scope, &directory)?;
-            Ok((proposal, found.writes))
+            Ok((proposal, found.learned))
         }
     }
 }
@@ -179,7 +192,7 @@ fn batch(
     served: &Served,
     client: &AuthenticatedClient,
     permit: &Permit,
-    user_writes: Vec<Statement>,
+    learned: Option<&Learned>,
     now: Timestamp,
 ) -> Result<Batch, Failure> {
     let tenant = served.tenant.id;
@@ -191,7 +204,7 @@ fn batch(
         batch = batch.guard(statement);
     }
     batch = batch.extend(client.single_use().map(|single_use| consume(tenant, single_use)));
-    batch = batch.extend(user_writes);
+    batch = batch.extend(written(app, served, client, learned, now)?);
     for (grant, budget) in &plan.spends {
         batch = batch.push(chancery_store::spend_budget(tenant, *grant, *budget));
     }
@@ -209,27 +222,82 @@ fn batch(
     Ok(batch.push(record::statement(served.keys.seal(), &event, &*app.random)?))
 }
 
+/// What was learned of a person, with its record: every change of a noun is an event.
+fn written(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    learned: Option<&Learned>,
+    now: Timestamp,
+) -> Result<Vec<Statement>, Failure> {
+    let Some(learned) = learned else {
+        return Ok(Vec::new());
+    };
+    let event = Event {
+        id: EventId::generate(now, &*app.random),
+        tenant: served.tenant.id,
+        time: now,
+        kind: EventKind::Changed(Noun::User, learned.change),
+        outcome: EventOutcome::Ok,
+        actor: Actor::Agent {
+            agent: client.agent().id,
+            client: client.client().id,
+            user: Some(learned.user.id),
+        },
+        ids: Vec::new(),
+        decision: None,
+        parts: vec![Part {
+            name: "state",
+            class: PartClass::Personal,
+            content: serde_json::to_string(&*learned.user).map_err(Failure::internal)?,
+        }],
+    };
+    let mut statements = learned.statements.clone();
+    statements.push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    Ok(statements)
+}
+
 /// What this node must forget once the batch is committed.
-fn changes(plan: &TokenPlan) -> Vec<(TenantId, Changed)> {
-    let user = user(plan).map(|user| Changed::Noun {
+fn changes(tenant: TenantId, learned: Option<&Learned>) -> Vec<(TenantId, Changed)> {
+    let changed = |learned: &Learned| Changed::Noun {
         noun: Noun::User,
-        id: *user.as_bytes(),
-        generation: 0,
-    });
-    user.into_iter().map(|changed| (plan.tenant, changed)).collect()
+        id: *learned.user.id.as_bytes(),
+        generation: learned.user.generation,
+    };
+    learned
+        .into_iter()
+        .map(|learned| (tenant, changed(learned)))
+        .collect()
 }
 
 /// Every row to read again when a commit was refused.
-fn relied_on(plan: &TokenPlan) -> Vec<Guard> {
+fn relied_on(plan: &TokenPlan, learned: Option<&Learned>) -> Vec<Guard> {
     let mut guards = plan.guards.clone();
-    if let Subject::User(user) = plan.subject {
-        guards.push(Guard {
-            noun: Noun::User,
-            id: *user.as_bytes(),
-            version: 0,
-        });
-    }
+    guards.extend(learned.map(|learned| guard_of(&learned.user)));
     guards
+}
+
+fn guard_of(user: &User) -> Guard {
+    chancery_oauth::authentication::guard(Noun::User, user)
+}
+
+/// Spends a proof that may be used once although the request is refused: a refusal must not leave a proof
+/// behind that somebody else could use. Gives the error to answer with.
+async fn spend(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    failure: Failure,
+    now: Timestamp,
+) -> Result<Failure, Failure> {
+    let (Failure::OAuth(_), Some(single_use)) = (&failure, client.single_use()) else {
+        return Ok(failure);
+    };
+    let batch = app.batch(now).push(consume(served.tenant.id, single_use));
+    match app.commit(batch, &[]).await? {
+        Outcome::Refused { .. } => Ok(authenticate::replayed(app, served, client, now).await?.into()),
+        Outcome::Committed => Ok(failure),
+    }
 }
 
 /// Spends an assertion in the batch that acts on it.
@@ -268,17 +336,19 @@ fn hop(permit: &Permit, now: Timestamp) -> Result<Option<chancery_store::Delegat
     }))
 }
 
-/// Records a refusal and gives the error to answer with.
+/// Records a refusal. The error is the answer.
 async fn refuse(
     app: &App,
     served: &Served,
     client: &AuthenticatedClient,
     decision: Decision,
+    learned: Option<&Learned>,
     now: Timestamp,
-) -> Result<OAuthError, Failure> {
+) -> Result<Attempt, Failure> {
+    let tenant = served.tenant.id;
     let event = Event {
         id: EventId::from(decision.id),
-        tenant: served.tenant.id,
+        tenant,
         time: now,
         kind: EventKind::TokenIssued,
         outcome: EventOutcome::Denied,
@@ -291,18 +361,35 @@ async fn refuse(
         decision: Some(decision.id),
         parts: vec![decision_part(&decision)?],
     };
-    let single_use = client
-        .single_use()
-        .map(|single_use| consume(served.tenant.id, single_use));
-    let batch =
-        app.batch(now)
-            .extend(single_use)
-            .push(record::statement(served.keys.seal(), &event, &*app.random)?);
-    let _ = app.commit(batch, &[]).await?;
-    Ok(OAuthError {
+    let single_use = client.single_use().map(|single_use| consume(tenant, single_use));
+    let batch = app
+        .batch(now)
+        .extend(single_use)
+        .extend(written(app, served, client, learned, now)?)
+        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    match app.commit(batch, &changes(tenant, learned)).await? {
+        Outcome::Committed => {}
+        Outcome::Refused {
+            label: consumed::REPLAYED,
+            ..
+        } => {
+            return Err(authenticate::replayed(app, served, client, now).await?.into());
+        }
+        // Somebody else learned of the person meanwhile.
+        Outcome::Refused { .. } => {
+            return Ok(Attempt::Stale(
+                learned
+                    .map(|learned| guard_of(&learned.user))
+                    .into_iter()
+                    .collect(),
+            ));
+        }
+    }
+    let error = OAuthError {
         decision: Some(decision.id),
         ..refusal(&decision, &served.tenant.spec.base_url)
-    })
+    };
+    Err(error.into())
 }
 
 fn refusal(decision: &Decision, base: &str) -> OAuthError {

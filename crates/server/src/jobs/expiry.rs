@@ -23,9 +23,11 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     for served in app.tenants.all() {
         keys::advance(app, &served, now).await?;
     }
+    // SECURITY: a token revoked while the list is read is not on it, and must not be forgotten for that.
+    let known = app.directory.revoked_tokens();
     let revoked = change::revoked_tokens(&app.db, now).await?;
-    app.directory
-        .replace_revoked(revoked.into_iter().map(|(tenant, token, _)| (tenant, token)));
+    let revoked = revoked.into_iter().map(|(tenant, token, _)| (tenant, token));
+    app.directory.replace_revoked(&known, revoked);
     Ok(())
 }
 

@@ -20,10 +20,12 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     let Some(epoch) = hold_lease(app, now).await? else {
         return Ok(());
     };
+    let mut outcome = Ok(());
     for served in app.tenants.all() {
-        while integrate_some(app, &served, epoch, now).await? {}
+        // A log that stops stops alone: one tenant's damage is not another's.
+        outcome = outcome.and(integrate_all(app, &served, epoch, now).await);
     }
-    Ok(())
+    outcome
 }
 
 pub(super) async fn run_logged(app: &App) {
@@ -53,6 +55,11 @@ async fn hold_lease(app: &App, now: Timestamp) -> Result<Option<u64>, Failure> {
     Ok(held
         .filter(|lease: &Lease| lease.holder == app.node)
         .map(|lease| lease.epoch))
+}
+
+async fn integrate_all(app: &App, served: &Served, epoch: u64, now: Timestamp) -> Result<(), Failure> {
+    while integrate_some(app, served, epoch, now).await? {}
+    Ok(())
 }
 
 /// Folds in one portion and signs the new head. Whether there may be more.
