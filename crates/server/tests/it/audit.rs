@@ -1,0 +1,356 @@
+//! The log: every effect has its record, records explain themselves, and nobody edits one without being found
+//! out.
+
+use crate::estate::*;
+use crate::harness::*;
+use chancery_audit::{ProofBundle, VerifierKey, verify};
+use chancery_core::time::Ttl;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+on_both_engines!(
+    every_token_answered_has_its_record_with_the_decision,
+    a_denied_decision_has_a_table,
+    a_change_is_recorded_with_actor_and_new_state,
+    an_export_verifies_offline_with_the_key_alone,
+    a_changed_export_is_found_out,
+    a_later_log_is_consistent_with_a_kept_checkpoint,
+    an_inclusion_proof_verifies_offline,
+    an_erased_part_leaves_every_proof_valid,
+    a_record_edited_before_integration_never_enters_the_log,
+    one_damaged_log_does_not_stop_another_tenants,
+    a_record_edited_after_integration_is_found_out,
+    an_administrator_of_the_tenant_is_named_in_what_they_do,
+);
+
+async fn export(estate: &Estate) -> Vec<String> {
+    let answer = estate.try_admin("GET", "/audit/export", Value::Null).await;
+    assert_eq!(answer.header("content-type"), Some("application/jsonl"));
+    answer.text().lines().map(str::to_owned).collect()
+}
+
+async fn log_key(estate: &Estate) -> VerifierKey {
+    let log = estate.admin("GET", "/audit/log", Value::Null).await;
+    log["verifier_key"].as_str().unwrap().parse().unwrap()
+}
+
+async fn every_token_answered_has_its_record_with_the_decision(place: Place) {
+    let estate = Estate::start(&place).await;
+    let handed = estate.handed_over("notes:read").await;
+    let tokens = [
+        estate.own("planner", &[("resource", NOTES)]).await,
+        estate.planner_for_alice("read write").await,
+        estate.exchange("helper", &handed, &[("resource", NOTES)]).await,
+        estate.asserted(&estate.pod("planner", plain()), &[]).await,
+    ];
+    for answer in tokens {
+        let claims = answer.claims();
+        let jti = claims["jti"].as_str().unwrap();
+        let event = estate
+            .admin(
+                "GET",
+                &format!("/audit/events/{}", jti.replace("tok_", "evt_")),
+                Value::Null,
+            )
+            .await;
+        assert_eq!(
+            (&event["kind"], &event["outcome"]),
+            (&json!("token.issued"), &json!("ok"))
+        );
+        assert!(event["ids"].to_string().contains(jti));
+        let why = estate.admin("GET", &format!("/why/{jti}"), Value::Null).await;
+        let decision = &why["decision"]["decision"];
+        assert_eq!(
+            (&decision["outcome"], &event["parts"]["decision"]),
+            (&json!("permit"), decision)
+        );
+        let given: Vec<_> = decision["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|row| row["given"] == true)
+            .collect();
+        assert_eq!(given.len(), claims["scope"].as_str().unwrap().split(' ').count());
+    }
+}
+
+async fn a_denied_decision_has_a_table(place: Place) {
+    let estate = Estate::start(&place).await;
+    let answer = estate.planner_for_alice("read delete admin").await;
+    let decision = answer.json()["decision"].as_str().unwrap().to_owned();
+    let why = estate
+        .admin("GET", &format!("/why/{decision}"), Value::Null)
+        .await;
+    let table = &why["decision"]["explanation"];
+    let columns = json!([
+        "scope", "asked", "parent", "ceiling", "grant", "holders", "policy", "given"
+    ]);
+    assert_eq!(table["columns"], columns);
+    let rows = table["rows"].as_array().unwrap();
+    let row = |scope: &str| rows.iter().find(|row| row[0] == scope).unwrap().clone();
+    assert_eq!(row("notes:admin")[3], "NO");
+    assert_eq!(row("notes:delete")[5], "NO");
+    assert!(rows.iter().all(|row| row.as_array().unwrap().len() == 8));
+    let events = estate.events("token.issued").await;
+    assert_eq!((&events[0]["outcome"], events.len()), (&json!("denied"), 1));
+}
+
+async fn a_change_is_recorded_with_actor_and_new_state(place: Place) {
+    let estate = Estate::start(&place).await;
+    estate
+        .admin("POST", "/agents", json!({ "name": "new", "owner": "ops" }))
+        .await;
+    estate
+        .change("agents", "new", json!({ "description": "second" }))
+        .await;
+    for step in ["suspend", "activate", "retire"] {
+        estate
+            .admin("POST", &format!("/agents/new/{step}"), Value::Null)
+            .await;
+    }
+    let id = estate.show("agents", "new").await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let list = estate
+        .admin("GET", &format!("/audit/events?id={id}"), Value::Null)
+        .await;
+    let events = list["items"].as_array().unwrap();
+    let kinds: Vec<_> = events
+        .iter()
+        .rev()
+        .map(|event| event["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "agent.created",
+            "agent.updated",
+            "agent.suspended",
+            "agent.activated",
+            "agent.retired"
+        ]
+    );
+    assert_eq!(events[0]["parts"]["state"], estate.show("agents", "new").await);
+    assert!(
+        events
+            .iter()
+            .all(|event| event["ids"].to_string().contains("local:1000"))
+    );
+}
+
+async fn an_export_verifies_offline_with_the_key_alone(place: Place) {
+    let estate = Estate::start(&place).await;
+    for _ in 0..5 {
+        estate.own("planner", &[("resource", NOTES)]).await.token();
+        estate.node.integrate().await;
+    }
+    let lines = export(&estate).await;
+    let report = verify(&lines, vec![log_key(&estate).await], &[]).unwrap();
+    let events = estate.events("").await.len();
+    assert_eq!(report.entries, u64::try_from(events).unwrap());
+    assert!(report.checkpoints >= 5 && report.is_unwitnessed());
+}
+
+async fn a_changed_export_is_found_out(place: Place) {
+    let estate = Estate::start(&place).await;
+    for _ in 0..3 {
+        estate.own("planner", &[("resource", NOTES)]).await.token();
+    }
+    estate.node.integrate().await;
+    let (lines, key) = (export(&estate).await, log_key(&estate).await);
+    let check = |lines: &[String]| verify(lines, vec![key.clone()], &[]);
+    assert!(check(&lines).is_ok());
+    let middle = lines.len() / 2;
+    let mut flipped = lines.clone();
+    flipped[middle] = flipped[middle].replacen("ok", "no", 1);
+    let mut dropped = lines.clone();
+    dropped.remove(middle);
+    let mut swapped = lines.clone();
+    swapped.swap(middle, middle + 1);
+    for changed in [flipped, dropped, swapped, lines[..lines.len() - 2].to_vec()] {
+        assert!(check(&changed).is_err());
+    }
+    let other: VerifierKey = {
+        let node = Estate::on(estate.node.clone(), "").await;
+        node.node.add_tenant("acme").await;
+        let log = node
+            .node
+            .admin("GET", "/t/acme/api/v1/audit/log", Value::Null)
+            .await;
+        log["verifier_key"].as_str().unwrap().parse().unwrap()
+    };
+    assert!(verify(&lines, vec![other], &[]).is_err(), "another log's key");
+}
+
+async fn a_later_log_is_consistent_with_a_kept_checkpoint(place: Place) {
+    let estate = Estate::start(&place).await;
+    estate.node.integrate().await;
+    let kept = vec![estate.node.get("/log/checkpoint").await.text()];
+    estate.own("planner", &[("resource", NOTES)]).await.token();
+    estate.node.integrate().await;
+    let (lines, key) = (export(&estate).await, log_key(&estate).await);
+    let report = verify(&lines, vec![key.clone()], &kept).unwrap();
+    assert_eq!((report.kept_confirmed, report.is_unwitnessed()), (1, false));
+    let later = vec![estate.node.get("/log/checkpoint").await.text()];
+    assert_ne!(kept, later);
+    let older: Vec<String> = lines
+        .iter()
+        .filter(|line| !line.contains("token.issued"))
+        .cloned()
+        .collect();
+    assert!(verify(&older, vec![key], &later).is_err(), "a truncated tail");
+}
+
+async fn an_inclusion_proof_verifies_offline(place: Place) {
+    let estate = Estate::start(&place).await;
+    estate.own("planner", &[("resource", NOTES)]).await.token();
+    let id = estate.events("token.issued").await[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let path = format!("/audit/events/{id}/proof");
+    assert_eq!(
+        estate.try_admin("GET", &path, Value::Null).await.problem().0,
+        422,
+        "not integrated yet"
+    );
+    estate.node.integrate().await;
+    let proof = estate.admin("GET", &path, Value::Null).await.to_string();
+    let key = log_key(&estate).await;
+    assert!(
+        ProofBundle::parse(&proof)
+            .unwrap()
+            .verify(std::slice::from_ref(&key))
+            .is_ok()
+    );
+    let forged = proof.replacen("token.issued", "token.issuEd", 1);
+    let accepted = ProofBundle::parse(&forged)
+        .ok()
+        .and_then(|bundle| bundle.verify(&[key]).ok());
+    assert!(accepted.is_none());
+}
+
+async fn an_erased_part_leaves_every_proof_valid(place: Place) {
+    let estate = Estate::start(&place).await;
+    estate.planner_for_alice("read").await.token();
+    estate.node.integrate().await;
+    let created = &estate.events("user.").await[0];
+    let id = created["id"].as_str().unwrap().to_owned();
+    assert!(!created["parts"]["state"].is_null());
+    let path = format!("/audit/events/{id}/parts/state");
+    assert_eq!(estate.try_admin("DELETE", &path, Value::Null).await.status, 204);
+    let shown = estate
+        .admin("GET", &format!("/audit/events/{id}"), Value::Null)
+        .await;
+    assert_eq!(shown["parts"]["state"], Value::Null);
+    estate.node.integrate().await;
+    let report = verify(export(&estate).await, vec![log_key(&estate).await], &[]).unwrap();
+    assert_eq!(report.parts_erased, 1);
+    assert_eq!(estate.events("part.erased").await.len(), 1);
+    let answer = estate
+        .try_admin(
+            "DELETE",
+            &format!("/audit/events/{id}/parts/nothing"),
+            Value::Null,
+        )
+        .await;
+    assert_eq!(answer.problem().0, 422);
+}
+
+/// Stops the node, edits the database and starts again, as somebody with the disk in hand would.
+async fn edited(estate: &mut Estate, place: &Place, sql: &str) {
+    use chancery_core::time::Clock as _;
+    estate.node.app.db.close().await;
+    place.behind_the_back(sql).await;
+    estate.node = Chancery::start_at(place, estate.node.clock.now().plus(Ttl::from_seconds(11))).await;
+}
+
+async fn a_record_edited_before_integration_never_enters_the_log(place: Place) {
+    let mut estate = Estate::start(&place).await;
+    estate.node.integrate().await;
+    let before = estate.admin("GET", "/audit/log", Value::Null).await["size"].clone();
+    estate.own("planner", &[("resource", NOTES)]).await.token();
+    let sql = "UPDATE events SET leaf = REPLACE(leaf, '\"ok\"', '\"denied\"') WHERE kind = 'token.issued'";
+    edited(&mut estate, &place, sql).await;
+    let failure = chancery_server::jobs::integrator::run(&estate.node.app)
+        .await
+        .unwrap_err();
+    assert!(
+        failure
+            .to_string()
+            .contains("was changed before it was integrated"),
+        "{failure}"
+    );
+    assert_eq!(
+        estate.admin("GET", "/audit/log", Value::Null).await["size"],
+        before
+    );
+}
+
+async fn one_damaged_log_does_not_stop_another_tenants(place: Place) {
+    let (mut first, second) = Estate::twins(&place).await;
+    for estate in [&first, &second] {
+        estate.own("planner", &[("resource", NOTES)]).await.token();
+    }
+    let default = first.node.app.tenants.find_by_name("default").unwrap().tenant.id;
+    let mut hex = String::new();
+    for byte in chancery_core::id::Id::as_bytes(&default) {
+        write!(hex, "{byte:02x}").unwrap();
+    }
+    let tenant = if place.is_postgres() {
+        format!("'\\x{hex}'")
+    } else {
+        format!("x'{hex}'")
+    };
+    let sql =
+        format!("UPDATE events SET leaf = REPLACE(leaf, '\"ok\"', '\"denied\"') WHERE tenant = {tenant}");
+    edited(&mut first, &place, &sql).await;
+    assert!(
+        chancery_server::jobs::integrator::run(&first.node.app)
+            .await
+            .is_err()
+    );
+    let other = first
+        .node
+        .admin("GET", "/t/acme/api/v1/audit/log", Value::Null)
+        .await;
+    assert!(
+        other["size"].as_u64().unwrap() > 0,
+        "the other tenant's log goes on"
+    );
+}
+
+async fn a_record_edited_after_integration_is_found_out(place: Place) {
+    let mut estate = Estate::start(&place).await;
+    estate.own("planner", &[("resource", NOTES)]).await.token();
+    estate.node.integrate().await;
+    let key = log_key(&estate).await;
+    assert!(verify(export(&estate).await, vec![key.clone()], &[]).is_ok());
+    let sql = "UPDATE events SET leaf = REPLACE(leaf, '\"ok\"', '\"denied\"') WHERE kind = 'token.issued'";
+    edited(&mut estate, &place, sql).await;
+    assert!(verify(export(&estate).await, vec![key], &[]).is_err());
+}
+
+async fn an_administrator_of_the_tenant_is_named_in_what_they_do(place: Place) {
+    let estate = Estate::start(&place).await;
+    let body = json!({ "code": estate.node.code.clone().unwrap(), "name": "ada" });
+    let enrolled = estate.node.get("/api/v1/enrol").await;
+    assert_ne!(enrolled.status, 200);
+    let user = estate.admin("POST", "/enrol", body.clone()).await;
+    assert_eq!(
+        (&user["name"], &user["spec"]["roles"]),
+        (&json!("ada"), &json!(["administrator"]))
+    );
+    assert_eq!(
+        estate.try_admin("POST", "/enrol", body).await.problem().0,
+        422,
+        "a code is used once"
+    );
+    let events = estate.events("user.enrolled").await;
+    assert!(
+        events[0]["ids"]
+            .to_string()
+            .contains(user["id"].as_str().unwrap())
+    );
+}

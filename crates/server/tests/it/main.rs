@@ -1,0 +1,50 @@
+//! The product through its real router, on SQLite and on PostgreSQL: every rule that a client, a person or an
+//! auditor can see, with a clock that stands still and always two tenants.
+//!
+//! `cargo xtask test` starts a throw-away PostgreSQL for it. The modules say `cfg(test)`, which always
+//! holds here, so that the lints know their helpers for tests.
+
+#[cfg(test)]
+mod apply;
+#[cfg(test)]
+mod audit;
+#[cfg(test)]
+mod chain;
+#[cfg(test)]
+mod client_credentials;
+#[cfg(test)]
+mod client_key;
+#[cfg(test)]
+mod client_runtime;
+#[cfg(test)]
+mod client_secret;
+#[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod estate;
+#[cfg(test)]
+mod exchange;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod introspection;
+#[cfg(test)]
+mod keys;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod nodes;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod problems;
+#[cfg(test)]
+mod revocation;
+#[cfg(test)]
+mod tenants;
+#[cfg(test)]
+mod token_form;
+#[cfg(test)]
+mod users;
