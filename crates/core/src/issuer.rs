@@ -85,6 +85,13 @@ impl Spec for TrustedIssuerSpec {
     const NOUN: Noun = Noun::TrustedIssuer;
 
     fn check(&self, _name: &Name) -> Result<(), SpecError> {
+        // Not a URL where keys are given inline; but PostgreSQL has no text with a NUL.
+        if self.issuer.is_empty() || self.issuer.len() > 2048 || self.issuer.contains('\0') {
+            return Err(SpecError::field(
+                "issuer",
+                "has 1 to 2,048 bytes, none of them NUL",
+            ));
+        }
         let is_url = check_base_url(self.issuer.trim_end_matches('/')).is_ok();
         if !is_url && self.keys == KeySource::Discovery {
             return Err(SpecError::field(
@@ -110,5 +117,24 @@ impl Spec for TrustedIssuerSpec {
             return Err(SpecError::field("keys.jwks_uri", "is an https URL"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_with_nul_is_refused() {
+        let spec = |issuer: &str| TrustedIssuerSpec {
+            issuer: issuer.to_owned(),
+            purposes: vec![IssuerPurpose::Runtimes],
+            keys: KeySource::Inline(serde_json::json!({ "keys": [] })),
+            audiences: Vec::new(),
+            claims: ClaimMapping::default(),
+        };
+        let name = "cluster".parse().unwrap();
+        assert_eq!(spec("cluster").check(&name), Ok(()));
+        assert!(spec("cluster\0").check(&name).is_err() && spec("").check(&name).is_err());
     }
 }

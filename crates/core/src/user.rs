@@ -63,9 +63,33 @@ impl Spec for UserSpec {
     const NOUN: Noun = Noun::User;
 
     fn check(&self, _name: &Name) -> Result<(), SpecError> {
-        if self.subject.is_empty() || self.subject.len() > 255 {
-            return Err(SpecError::field("subject", "has 1 to 255 bytes"));
+        // A NUL: PostgreSQL has no text with it.
+        if self.subject.is_empty() || self.subject.len() > 255 || self.subject.contains('\0') {
+            return Err(SpecError::field(
+                "subject",
+                "has 1 to 255 bytes, none of them NUL",
+            ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_with_nul_is_refused() {
+        let spec = |subject: &str| UserSpec {
+            issuer: "corp".parse().unwrap(),
+            subject: subject.to_owned(),
+            roles: BTreeSet::new(),
+            groups: BTreeSet::new(),
+            attributes: BTreeMap::new(),
+            as_of: Timestamp::default(),
+        };
+        let name = "corp:alice".parse().unwrap();
+        assert_eq!(spec("alice").check(&name), Ok(()));
+        assert!(spec("alice\0").check(&name).is_err() && spec("").check(&name).is_err());
     }
 }

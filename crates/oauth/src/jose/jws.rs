@@ -153,9 +153,11 @@ impl UnverifiedClaims {
         self.unverified_string("sub")
     }
 
-    /// Any claim that is a string.
+    /// Any claim that is a string. One with a NUL names nothing: no database key has one, and PostgreSQL
+    /// fails on a question with one.
     pub fn unverified_string(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(Value::as_str)
+        let text = self.0.get(name).and_then(Value::as_str)?;
+        (!text.contains('\0')).then_some(text)
     }
 }
 
@@ -359,6 +361,20 @@ mod tests {
                 "{header}"
             );
         }
+    }
+
+    #[test]
+    fn an_unverified_issuer_with_nul_is_none() {
+        let claims = base64url::encode(br#"{"iss":"https://a.example\u0000","sub":"a"}"#);
+        let text = token(r#"{"alg":"ES256"}"#).replace("e30", &claims);
+        let claims = UnverifiedJwt::parse(&text)
+            .expect("well formed")
+            .unverified_claims();
+        let claims = claims.expect("strict JSON");
+        assert_eq!(
+            (claims.unverified_issuer(), claims.unverified_subject()),
+            (None, Some("a"))
+        );
     }
 
     #[test]

@@ -153,6 +153,9 @@ pub enum VerifyError {
     /// A claim that must be a string is something else (RFC 7519 §4.1).
     #[error("claim `{0}` is not a string")]
     ClaimNotString(&'static str),
+    /// A claim that names somebody or something has a NUL, which no store can keep as text.
+    #[error("claim `{0}` has a NUL character")]
+    ClaimWithNul(&'static str),
     /// A required claim is the empty string.
     #[error("claim `{0}` is empty")]
     ClaimEmpty(&'static str),
@@ -226,6 +229,9 @@ fn check_presence(claims: &VerifiedClaims, profile: &Profile<'_>) -> Result<(), 
     for name in STRING_CLAIMS {
         if claims.claim(name).is_some_and(|value| !value.is_string()) {
             return Err(VerifyError::ClaimNotString(name));
+        }
+        if claims.string(name).is_some_and(|text| text.contains('\0')) {
+            return Err(VerifyError::ClaimWithNul(name));
         }
     }
     for name in profile.required {
@@ -434,6 +440,16 @@ mod tests {
             assert_eq!(
                 changed(name, json!("")).err(),
                 Some(VerifyError::ClaimEmpty(name))
+            );
+        }
+    }
+
+    #[test]
+    fn string_claims_with_nul_are_refused() {
+        for name in ["iss", "sub", "jti", "client_id"] {
+            assert_eq!(
+                changed(name, json!("a\0b")).err(),
+                Some(VerifyError::ClaimWithNul(name))
             );
         }
     }
