@@ -451,7 +451,7 @@ const DECLARES: [&str; 9] = [
     "fn", "struct", "enum", "trait", "mod", "type", "const", "static", "union",
 ];
 /// Macros of the tree that make one test of each name they are given.
-const TEST_MACROS: [&str; 2] = ["conformance", "on_postgres"];
+const TEST_MACROS: [&str; 3] = ["conformance", "on_both_engines", "on_postgres"];
 
 #[cfg(test)]
 mod tests {
