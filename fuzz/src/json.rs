@@ -25,11 +25,8 @@ pub fn run(input: &[u8]) {
 
     let printed = serde_json::to_vec(&value).expect("a value prints");
     let wide = JsonLimits::of_bytes(1 << 20);
-    assert_eq!(
-        parse_value(&printed, wide).as_ref(),
-        Ok(&value),
-        "printing changed the value"
-    );
+    let again = parse_value(&printed, wide).expect("what we print we read");
+    assert!(are_alike(&again, &value), "printing changed the value");
     if let Value::Object(members) = &value
         && let Some((name, member)) = members.iter().next()
     {
@@ -40,6 +37,25 @@ pub fn run(input: &[u8]) {
             parse_value(twice.as_bytes(), wide).is_err(),
             "a duplicate member was read"
         );
+    }
+}
+
+/// Whether two values are the same but for the last digits of fractions, which the library below rounds.
+fn are_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) if one.is_f64() && other.is_f64() => {
+            let (one, other) = (one.as_f64().unwrap_or(0.0), other.as_f64().unwrap_or(0.0));
+            (one - other).abs() <= 4.0 * f64::EPSILON * one.abs()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| are_alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let pairs = || one.iter().zip(other);
+            one.len() == other.len()
+                && pairs().all(|(one, other)| one.0 == other.0 && are_alike(one.1, other.1))
+        }
+        _ => one == other,
     }
 }
 

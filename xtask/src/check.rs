@@ -10,6 +10,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut steps = Steps::default();
     steps.step("rules", || rules::run(&[]));
     steps.step("fmt", || must(&mut cargo(&["fmt", "--all", "--", "--check"])));
+    steps.step("fmt of fuzz targets", || {
+        must(&mut cargo(&[
+            "fmt",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+            "--",
+            "--check",
+        ]))
+    });
     steps.step("deny", || deny::run(&[]));
     steps.step("clippy", || {
         must(&mut cargo(&[
