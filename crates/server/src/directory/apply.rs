@@ -24,8 +24,9 @@ use chancery_store::{Page, Stored, record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A document of nouns, by kind. Each item is an object with `name`, `state` (default `active`) and the fields
-/// of the noun.
+/// A document of nouns, by kind. Each item is an object with `name`, the fields of the noun, and `state`: without
+/// it a new noun becomes active and an existing one stays as it is, so that applying a file never revives what was
+/// killed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Document {
@@ -72,7 +73,18 @@ pub struct Step {
     pub id: Option<String>,
     /// A new client's secret: shown here, once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
+    pub secret: Option<ShownOnce>,
+}
+
+/// A secret on its way to the one who asked for it. It never prints.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct ShownOnce(pub String);
+
+impl std::fmt::Debug for ShownOnce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// What is done to a noun.
@@ -189,7 +201,7 @@ async fn exported<S: Stored>(app: &App, served: &Served) -> Result<Vec<Map<Strin
 /// One item of a document.
 struct Item<S> {
     name: Option<Name>,
-    state: Lifecycle,
+    state: Option<Lifecycle>,
     spec: S,
 }
 
@@ -231,7 +243,7 @@ impl Items {
 }
 
 fn announce<S: Stored>(items: &[Item<S>], view: &mut View<'_>) {
-    for item in items.iter().filter(|item| item.state != Lifecycle::Retired) {
+    for item in items.iter().filter(|item| item.state != Some(Lifecycle::Retired)) {
         if let Some(name) = &item.name {
             view.announce::<S>(name, &item.spec);
         }
@@ -274,11 +286,7 @@ fn read_item<S: Stored>(position: usize, mut item: Map<String, Value>) -> Result
     if name.is_none() && S::NOUN != Noun::Grant {
         return Err(place(&"`name` is missing"));
     }
-    Ok(Item {
-        name,
-        state: state.unwrap_or(Lifecycle::Active),
-        spec,
-    })
+    Ok(Item { name, state, spec })
 }
 
 struct Planner<'a> {
@@ -309,7 +317,7 @@ impl Planner<'_> {
     ) -> Result<(StepAction, S::Id), Failure> {
         let (action, id) = match stored {
             None => {
-                let wanted = (name.clone(), item.spec, item.state);
+                let wanted = (name.clone(), item.spec, item.state.unwrap_or(Lifecycle::Active));
                 let (record, work) =
                     change::plan_create(self.app, self.served, self.caller, &mut self.view, wanted).await?;
                 self.work.extend(work);
@@ -348,8 +356,8 @@ impl Planner<'_> {
             current = record;
             action = StepAction::Update;
         }
-        if current.state != item.state {
-            let step = match item.state {
+        if let Some(wanted) = item.state.filter(|wanted| *wanted != current.state) {
+            let step = match wanted {
                 Lifecycle::Active => Change::Activated,
                 Lifecycle::Suspended => Change::Suspended,
                 Lifecycle::Retired => Change::Retired,
@@ -357,7 +365,7 @@ impl Planner<'_> {
                     let refusal = Refusal::Lifecycle {
                         noun: S::NOUN,
                         from: current.state,
-                        to: item.state,
+                        to: wanted,
                     };
                     return Err(refusal.into());
                 }
@@ -381,7 +389,7 @@ impl Planner<'_> {
                 let (secret, statement) = secret::first(self.app, self.served.tenant.id, id, self.caller.now);
                 self.work.statements.push(statement);
                 if let Some(step) = self.steps.last_mut() {
-                    step.secret = Some(secret.expose_secret().clone());
+                    step.secret = Some(ShownOnce(secret.expose_secret().clone()));
                 }
             }
         }
@@ -407,7 +415,7 @@ impl Planner<'_> {
                 record::find_by_name::<ClientSpec>(&self.app.db, self.served.tenant.id, &name).await?;
             let item = Item {
                 name: Some(name.clone()),
-                state: Lifecycle::Active,
+                state: None,
                 spec: client,
             };
             self.one(name, item, stored).await?;

@@ -6,6 +6,7 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTIC
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chancery_oauth::error::ErrorCode;
+use chancery_policy::manage::ManagementDenied;
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,7 +25,14 @@ pub struct Problem {
     /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What policy refused, for the record.
+    #[serde(skip)]
+    denied: Option<ManagementDenied>,
 }
+
+/// On a response: policy refused a management request.
+#[derive(Clone, Debug)]
+pub struct DeniedManagement(pub ManagementDenied);
 
 impl Problem {
     /// A problem.
@@ -36,6 +44,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
+            denied: None,
         }
     }
 
@@ -62,6 +71,7 @@ impl IntoResponse for Problem {
             body,
         )
             .into_response();
+        response.extensions_mut().extend(denied_extension(self.denied));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response
                 .headers_mut()
@@ -69,6 +79,14 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+fn denied_extension(denied: Option<ManagementDenied>) -> http::Extensions {
+    let mut extensions = http::Extensions::new();
+    if let Some(denied) = denied {
+        extensions.insert(DeniedManagement(denied));
+    }
+    extensions
 }
 
 impl From<Failure> for Problem {
@@ -133,7 +151,12 @@ pub fn problem(failure: &Failure) -> Problem {
                 [] => "no policy permits it; an administrator may do it, or change the policies".to_owned(),
                 policies => format!("forbidden by {}", policies.join(", ")),
             };
-            Problem::new(StatusCode::FORBIDDEN, "denied_by_policy", denied.to_string()).with_hint(hint)
+            let problem =
+                Problem::new(StatusCode::FORBIDDEN, "denied_by_policy", denied.to_string()).with_hint(hint);
+            Problem {
+                denied: Some(denied.clone()),
+                ..problem
+            }
         }
         Failure::OAuth(error) => {
             Problem::new(StatusCode::BAD_REQUEST, error.code.as_str(), error.description)

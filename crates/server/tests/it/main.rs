@@ -35,6 +35,8 @@ mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod management;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod policy;

@@ -6,8 +6,9 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use chancery_oauth::json::{JsonLimits, parse_value};
+use chancery_oauth::json::{JsonLimits, parse_object};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// A JSON body. Duplicate members, numbers that JSON cannot carry exactly and unknown fields are refused.
 #[derive(Debug)]
@@ -57,9 +58,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let value = parse_value(bytes, JsonLimits::of_bytes(super::MAX_BODY))
+    let members = parse_object(bytes, JsonLimits::of_bytes(super::MAX_BODY))
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string()))?;
-    serde_json::from_value(value)
+    serde_json::from_value(Value::Object(members))
         .map_err(|error| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", error.to_string()))
 }
 
@@ -70,6 +71,12 @@ mod tests {
     #[test]
     fn duplicate_members_are_refused() {
         let problem = parse::<serde_json::Value>(br#"{"a": 1, "a": 2}"#).unwrap_err();
+        assert_eq!(problem.code, "malformed_json");
+    }
+
+    #[test]
+    fn a_body_is_an_object() {
+        let problem = parse::<crate::directory::apply::Document>(b"[]").unwrap_err();
         assert_eq!(problem.code, "malformed_json");
     }
 }

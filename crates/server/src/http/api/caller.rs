@@ -4,6 +4,7 @@
 use crate::app::App;
 use crate::directory::change::{Caller, OnceKey};
 use crate::error::Failure;
+use crate::http::api::denials::CallerSeen;
 use crate::http::api::idempotency::Pending;
 use crate::http::error::Problem;
 use crate::http::tenant::RequestTenant;
@@ -98,6 +99,7 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
         if let Some(peer) = parts.extensions.get::<LocalPeer>() {
             let now = app.clock.now();
             let actor = Actor::Local(peer.uid);
+            tell(parts, &actor);
             let once = claim(app, parts, &served, &actor, now).await?;
             let caller = Caller {
                 actor,
@@ -120,8 +122,16 @@ impl FromRequestParts<Arc<App>> for ApiCaller {
             return Err(unauthenticated("no bearer token was sent"));
         };
         let mut api = from_token(app, served, token).await?;
+        tell(parts, &api.caller.actor);
         api.caller.once = claim(app, parts, &api.served, &api.caller.actor, api.caller.now).await?;
         Ok(api)
+    }
+}
+
+/// Tells the record of refusals who calls.
+fn tell(parts: &Parts, actor: &Actor) {
+    if let Some(seen) = parts.extensions.get::<CallerSeen>() {
+        seen.tell(actor);
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod body;
 pub mod caller;
+pub mod denials;
 pub mod directory;
 pub mod govern;
 pub mod idempotency;
@@ -48,7 +49,11 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/{collection}", get(nouns::list).post(nouns::create))
         .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
         .route("/{collection}/{name}/{step}", post(nouns::step))
-        .layer(axum::middleware::from_fn_with_state(app, idempotency::middleware))
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            idempotency::middleware,
+        ))
+        .layer(axum::middleware::from_fn_with_state(app, denials::middleware))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 

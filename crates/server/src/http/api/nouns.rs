@@ -247,7 +247,7 @@ async fn create_one<S: Managed>(
     let record = change::load::<S>(app, served.tenant.id, &made.name).await?;
     let mut value = serde_json::to_value(record).map_err(Failure::internal)?;
     if let (Some(members), Some(secret)) = (value.as_object_mut(), made.secret) {
-        members.insert("secret".to_owned(), Value::from(secret));
+        members.insert("secret".to_owned(), Value::from(secret.0));
     }
     Ok(value)
 }
