@@ -29,7 +29,10 @@ const MARKER: &str = "MARKER secret\u{7f}0123456789abcdef";
 
 fn searched(printed: &str) {
     assert!(!printed.contains("MARKER"), "a secret prints: {printed}");
-    assert!(!printed.contains("0123456789abcdef"), "a secret prints: {printed}");
+    assert!(
+        !printed.contains("0123456789abcdef"),
+        "a secret prints: {printed}"
+    );
 }
 
 /// What something shows to a log and to a person.
@@ -70,8 +73,8 @@ fn holders_of_secrets_do_not_print_them() {
 fn a_generated_secret_does_not_print() {
     let random: &dyn Random = &DangerSeededRandom::new(7);
     let secret = generate("cs_", random);
-    let text = secret.expose_secret();
-    assert!(text.len() > 40 && !format!("{secret:?}").contains(&text[3..]));
+    let random_part = secret.expose_secret().strip_prefix("cs_").unwrap();
+    assert!(random_part.len() > 40 && !format!("{secret:?}").contains(random_part));
 }
 
 #[test]
@@ -156,6 +159,10 @@ fn an_event_shows_closed_words_and_ids_only() {
         };
         searched(&format!("{event:?} {event:#?} {} {}", event.kind, event.actor));
         let word = event.kind.to_string();
-        assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte)), "{word}");
+        assert!(
+            word.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || b"._".contains(&byte)),
+            "{word}"
+        );
     }
 }
