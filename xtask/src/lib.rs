@@ -3,6 +3,7 @@
 //! To add a task: write its file with `pub fn run(arguments: &[String]) -> Result<()>` and give it a row in
 //! `TASKS`.
 
+mod bench;
 mod check;
 mod deny;
 mod fuzz;
@@ -87,6 +88,11 @@ const TASKS: &[Task] = &[
         name: "generate",
         help: "writes every generated file anew",
         run: generated::run,
+    },
+    Task {
+        name: "bench",
+        help: "speed and size against the machine's own limits and the goals; --quick for a smoke run, --kills N",
+        run: bench::run,
     },
     Task {
         name: "interop",

@@ -44,7 +44,7 @@ impl World {
         let mut prepare = foreign.command(PYTHON_2, "prepare.py");
         must(prepare.arg(&issuer).arg(&world.folder).args(&urls))?;
         let data = world.folder.join("data");
-        let mut serve = program(chancery());
+        let mut serve = program(chancery()?);
         serve.args(["serve", "--log", "warn", "--public-url", &issuer, "--listen"]);
         serve.arg(format!("127.0.0.1:{own}")).arg("--data").arg(&data);
         world.begin("serve", &mut serve)?;
@@ -109,7 +109,7 @@ impl World {
 
     /// Applies the prepared file; what comes back has client identifiers and secrets.
     fn apply(&self, socket: &Path) -> Result<Vec<Value>> {
-        let mut apply = program(chancery());
+        let mut apply = program(chancery()?);
         apply.arg("--socket").arg(socket).args(["--json", "apply", "-f"]);
         let printed = output(apply.arg(self.folder.join("apply.json")))?;
         let value: Value = serde_json::from_str(&printed)?;
@@ -159,14 +159,8 @@ impl Drop for World {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "where cargo builds to is said by the environment alone"
-)]
-fn chancery() -> PathBuf {
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::root().join("target"), PathBuf::from);
-    target.join("debug/chancery")
+fn chancery() -> Result<PathBuf> {
+    Ok(crate::bench::target_folder()?.join("debug/chancery"))
 }
 
 fn sdk_version(foreign: &Foreign, line: &str) -> Result<String> {

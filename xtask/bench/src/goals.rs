@@ -1,0 +1,328 @@
+//! The goals, and whether this run reached them. Numbers of other servers that were not in this run are marked.
+
+use crate::report::{Report, Verdict};
+
+/// Judges every goal that the figures allow.
+pub(crate) fn judge(report: &mut Report) {
+    let verdicts = [
+        rate(report),
+        latency(report),
+        cost(report),
+        exchange(report),
+        introspection(report),
+        gateway(),
+        growth(
+            report,
+            "P7",
+            (
+                ("agents", most_agents(report)),
+                ("agents", "1000, 1,000 active, 64 conn"),
+            ),
+            (0.9, 0.97),
+            "cache misses and database reads",
+        ),
+        growth(
+            report,
+            "P8",
+            (("policies", "1000, 64 conn"), ("policies", "10, 64 conn")),
+            (0.7, 0.95),
+            "policies that the slice leaves in",
+        ),
+        growth(
+            report,
+            "P9",
+            (("log", "full, 64 conn"), ("log", "empty, 64 conn")),
+            (0.9, 0.97),
+            "the integrator's share of the core; size of the indexes",
+        ),
+        memory(report),
+        startup(report),
+        postgres(report),
+        crash(report),
+    ];
+    for verdict in verdicts {
+        report.judge(verdict);
+    }
+}
+
+/// What a comparison of two loads gave.
+#[derive(Clone, Copy)]
+struct Compared {
+    rate: f64,
+    cost: f64,
+    was_shared: bool,
+}
+
+impl Compared {
+    /// The ratio that counts: of rates, or of processor time where something else used the server's core.
+    fn judged(self) -> f64 {
+        if self.was_shared { self.cost } else { self.rate }
+    }
+
+    fn text(self) -> String {
+        let basis = if self.was_shared {
+            "judged by processor time: the core was shared"
+        } else {
+            "judged by rate"
+        };
+        format!(
+            "{:.2} x by rate, {:.2} x by processor time ({basis})",
+            self.rate, self.cost
+        )
+    }
+}
+
+/// How one load compares with another; more is better.
+fn compare(report: &Report, one: (&str, &str), other: (&str, &str)) -> Option<Compared> {
+    let find = |(section, name): (&str, &str), what: &str| report.find(section, &format!("{name}: {what}"));
+    let shared = |load: (&str, &str)| find(load, "core used by others").is_some_and(|share| share > 15.0);
+    Some(Compared {
+        rate: ratio(find(one, "rate"), find(other, "rate"))?,
+        cost: ratio(find(other, "CPU each"), find(one, "CPU each"))?,
+        was_shared: shared(one) || shared(other),
+    })
+}
+
+fn described(compared: Option<Compared>) -> String {
+    compared.map_or_else(|| "?".to_owned(), Compared::text)
+}
+
+const CC64: (&str, &str) = ("grants", "client_credentials, 64 conn");
+
+fn rate(report: &Report) -> Verdict {
+    let signing = report.find("machine", "ES256 sign");
+    let by_rate = ratio(
+        report.find("grants", "client_credentials, 64 conn: rate"),
+        signing,
+    );
+    let cost = report.find("grants", "client_credentials, 64 conn: CPU each");
+    let by_cost = ratio(cost.map(|cost| 1e6 / cost), signing);
+    let was_shared = report
+        .find("grants", "client_credentials, 64 conn: core used by others")
+        .is_some_and(|share| share > 15.0);
+    let share = if was_shared { by_cost } else { by_rate };
+    let other = compare(
+        report,
+        CC64,
+        ("others", "oidc-provider client_credentials, 64 conn"),
+    );
+    Verdict {
+        goal: "P1",
+        found: format!(
+            "{} of the ES256 signing rate by rate, {} by processor time; oidc-provider: {}",
+            text(by_rate),
+            text(by_cost),
+            described(other)
+        ),
+        must: both(
+            share.map(|share| share >= 0.15),
+            other.map(|other| other.judged() >= 2.2),
+        ),
+        aim: share.map(|share| share >= 0.25),
+        bound: "processor time per grant",
+    }
+}
+
+fn latency(report: &Report) -> Verdict {
+    let one = report.find("grants", "client_credentials, 1 conn: p50");
+    let many = report.find("grants", "client_credentials, 64 conn: p99");
+    Verdict {
+        goal: "P2",
+        found: format!(
+            "p50 {} ms at 1 (Rauthy elsewhere 0.51); p99 {} ms at 64 (Rauthy elsewhere 82)",
+            text(one),
+            text(many)
+        ),
+        must: both(one.map(|one| one < 0.51), many.map(|many| many <= 20.5)),
+        aim: many.map(|many| many <= 10.0),
+        bound: "fdatasync at 1; the WAL checkpoint and the integrator at 64",
+    }
+}
+
+fn cost(report: &Report) -> Verdict {
+    let cpu = report.find("grants", "client_credentials, 64 conn: CPU each");
+    Verdict {
+        goal: "P3",
+        found: format!("{} us of processor time per grant", text(cpu)),
+        must: cpu.map(|cpu| cpu <= 90.0),
+        aim: cpu.map(|cpu| cpu <= 55.0),
+        bound: "processor time of the whole path: `perf record` on the server tells which",
+    }
+}
+
+fn exchange(report: &Report) -> Verdict {
+    let person = compare(report, ("grants", "exchange of an id_token, 64 conn"), CC64);
+    let own = compare(report, ("grants", "exchange of our own token, 64 conn"), CC64);
+    let least = person
+        .zip(own)
+        .map(|(person, own)| person.judged().min(own.judged()));
+    Verdict {
+        goal: "P4",
+        found: format!("id_token {}; own token {}", described(person), described(own)),
+        must: least.map(|least| least >= 0.4),
+        aim: least.map(|least| least >= 0.8),
+        bound: "one ES256 verification each",
+    }
+}
+
+fn introspection(report: &Report) -> Verdict {
+    let own = report.find("grants", "introspection, 64 conn: rate");
+    let share = ratio(own, report.find("machine", "ES256 verify"));
+    Verdict {
+        goal: "P5",
+        found: format!(
+            "{} per s, {} of the ES256 verification rate; no Rauthy here",
+            text(own),
+            text(share)
+        ),
+        must: None,
+        aim: None,
+        bound: "one ES256 verification each",
+    }
+}
+
+fn gateway() -> Verdict {
+    Verdict {
+        goal: "P6",
+        found: "there is no gateway yet".to_owned(),
+        must: None,
+        aim: None,
+        bound: "",
+    }
+}
+
+fn growth(
+    report: &Report,
+    goal: &'static str,
+    (grown, before): ((&str, &str), (&str, &str)),
+    (must, aim): (f64, f64),
+    bound: &'static str,
+) -> Verdict {
+    let kept = compare(report, grown, before);
+    Verdict {
+        goal,
+        found: format!("`{}` against `{}`: {}", grown.1, before.1, described(kept)),
+        must: kept.map(|kept| kept.judged() >= must),
+        aim: kept.map(|kept| kept.judged() >= aim),
+        bound,
+    }
+}
+
+/// The load over a thousand active agents among the most agents measured.
+fn most_agents(report: &Report) -> &'static str {
+    let names = [
+        "1000000, 1,000 active, 64 conn",
+        "100000, 1,000 active, 64 conn",
+        "20000, 1,000 active, 64 conn",
+    ];
+    let is_there = |name: &&str| report.find("agents", &format!("{name}: rate")).is_some();
+    names.into_iter().find(is_there).unwrap_or_default()
+}
+
+fn memory(report: &Report) -> Verdict {
+    let idle = report.find("agents", "1000: memory idle");
+    let loaded = report.find("memory", "after the load of the grants");
+    let more = report
+        .find("agents", "100000: memory after load")
+        .zip(report.find("agents", "1000: memory after load"))
+        .map(|(many, few)| many - few);
+    let within = |idle_most: f64, loaded_most: f64, more_most: f64| {
+        let base = both(
+            idle.map(|idle| idle <= idle_most),
+            loaded.map(|loaded| loaded <= loaded_most),
+        );
+        if more.is_some() {
+            both(base, more.map(|more| more <= more_most))
+        } else {
+            base
+        }
+    };
+    Verdict {
+        goal: "P10",
+        found: format!(
+            "{} MiB idle with 1,000 agents, {} MiB under load, {} MiB more with 100,000",
+            text(idle),
+            text(loaded),
+            text(more)
+        ),
+        must: within(40.0, 80.0, 40.0),
+        aim: within(25.0, 40.0, 15.0),
+        bound: "caches and the allocator",
+    }
+}
+
+fn startup(report: &Report) -> Verdict {
+    let first = report.find("startup", "first start with keys and schema, until ready");
+    let again = report.find("startup", "restart to first token, median of 5");
+    let million = report.find("agents", "1000000: start to first token");
+    let base = both(
+        again.map(|again| again <= 300.0),
+        first.map(|first| first <= 1_000.0),
+    );
+    Verdict {
+        goal: "P11",
+        found: format!(
+            "first start {} ms, restart to first token {} ms, with 1,000,000 agents {} ms",
+            text(first),
+            text(again),
+            text(million)
+        ),
+        must: if million.is_some() {
+            both(base, million.map(|million| million <= 3_000.0))
+        } else {
+            base
+        },
+        aim: again.map(|again| again <= 100.0),
+        bound: "schema and key generation at first; reading policies and keys later",
+    }
+}
+
+fn postgres(report: &Report) -> Verdict {
+    let kept = compare(report, ("postgres", "client_credentials, 64 conn"), CC64);
+    Verdict {
+        goal: "P12",
+        found: format!("against SQLite: {}", described(kept)),
+        // PostgreSQL's own processes are not in the server's processor time, so only the rate counts.
+        must: kept.map(|kept| kept.rate >= 0.5),
+        aim: kept.map(|kept| kept.rate >= 0.8),
+        bound: "round trips; PostgreSQL and the generator share cores here",
+    }
+}
+
+fn crash(report: &Report) -> Verdict {
+    let missing = report.find("crash", "of those without an audit record");
+    let kills = report.find("crash", "kills under load");
+    let received = report.find("crash", "tokens received");
+    Verdict {
+        goal: "P13",
+        found: format!(
+            "{} of {} tokens without a record after {} kills",
+            text(missing),
+            text(received),
+            text(kills)
+        ),
+        must: missing.map(|missing| missing < 0.5),
+        aim: missing
+            .zip(kills)
+            .map(|(missing, kills)| missing < 0.5 && kills > 99.5),
+        bound: "commit before signing",
+    }
+}
+
+fn ratio(part: Option<f64>, whole: Option<f64>) -> Option<f64> {
+    part.zip(whole)
+        .filter(|(_, whole)| *whole > 0.0)
+        .map(|(part, whole)| part / whole)
+}
+
+fn both(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    one.zip(other).map(|(one, other)| one && other)
+}
+
+fn text(value: Option<f64>) -> String {
+    let Some(value) = value else { return "?".to_owned() };
+    if value.abs() >= 100.0 || value.fract() == 0.0 {
+        return format!("{value:.0}");
+    }
+    format!("{value:.2}")
+}
