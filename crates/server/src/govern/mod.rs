@@ -1,6 +1,7 @@
 //! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled.
 
 pub mod audit;
+pub mod denied;
 pub mod enrol;
 pub mod keys;
 pub mod policy;

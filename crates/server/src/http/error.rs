@@ -27,7 +27,7 @@ pub struct Problem {
     pub hint: Option<String>,
     /// What policy refused, for the record.
     #[serde(skip)]
-    denied: Option<ManagementDenied>,
+    denied: Option<Box<ManagementDenied>>,
 }
 
 /// On a response: policy refused a management request.
@@ -81,10 +81,10 @@ impl IntoResponse for Problem {
     }
 }
 
-fn denied_extension(denied: Option<ManagementDenied>) -> http::Extensions {
+fn denied_extension(denied: Option<Box<ManagementDenied>>) -> http::Extensions {
     let mut extensions = http::Extensions::new();
     if let Some(denied) = denied {
-        extensions.insert(DeniedManagement(denied));
+        extensions.insert(DeniedManagement(*denied));
     }
     extensions
 }
@@ -154,7 +154,7 @@ pub fn problem(failure: &Failure) -> Problem {
             let problem =
                 Problem::new(StatusCode::FORBIDDEN, "denied_by_policy", denied.to_string()).with_hint(hint);
             Problem {
-                denied: Some(denied.clone()),
+                denied: Some(Box::new(denied.clone())),
                 ..problem
             }
         }

@@ -1,15 +1,13 @@
 //! Refused management requests are recorded: who asked for what, and which policies forbade it.
 
 use crate::app::App;
+use crate::govern::denied::record_denied;
 use crate::http::error::DeniedManagement;
 use crate::http::tenant::RequestTenant;
-use crate::record;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use chancery_core::actor::Actor;
-use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
-use chancery_core::id::{EventId, Id as _};
 use std::sync::{Arc, Mutex};
 
 /// Who turned out to be calling, told by the extractor to the middleware.
@@ -44,29 +42,8 @@ pub async fn middleware(State(app): State<Arc<App>>, mut request: Request, next:
     let Some(RequestTenant(served)) = tenant else {
         return response;
     };
-    let now = app.clock.now();
-    let content = serde_json::json!({ "request": asked, "action": denied.action, "noun": denied.noun, "policies": denied.policies });
-    let event = Event {
-        id: EventId::generate(now, &*app.random),
-        tenant: served.tenant.id,
-        time: now,
-        kind: EventKind::ManagementDenied,
-        outcome: EventOutcome::Denied,
-        actor,
-        ids: Vec::new(),
-        decision: None,
-        parts: vec![Part {
-            name: "request",
-            class: PartClass::Operational,
-            content: content.to_string(),
-        }],
-    };
-    let recorded = async {
-        let statement = record::statement(served.keys.seal(), &event, &*app.random)?;
-        app.commit(app.batch(now).push(statement), &[]).await
-    };
-    match recorded.await {
-        Ok(_) => response,
+    match record_denied(&app, &served, actor, (&asked, &denied)).await {
+        Ok(()) => response,
         Err(failure) => failure.into_response(),
     }
 }
