@@ -17,7 +17,15 @@ struct Generated {
 /// Every generated file. A new one gets a row here; `cargo xtask generate` writes it.
 const GENERATED: &[Generated] = &[Generated {
     file: "docs/openapi.json",
-    command: &["run", "--quiet", "--locked", "--package", "chancery", "--", "openapi"],
+    command: &[
+        "run",
+        "--quiet",
+        "--locked",
+        "--package",
+        "chancery",
+        "--",
+        "openapi",
+    ],
 }];
 
 /// Writes every generated file.
