@@ -200,7 +200,11 @@ pub(crate) fn verify(file: &Path, key: &str, checkpoints: &[PathBuf], output: Ou
         let text =
             std::fs::read_to_string(path).with_context(|| format!("`{}` cannot be read", path.display()))?;
         // One file may hold the checkpoints of many logs; those of others say nothing of this one.
+        let before = kept.len();
         kept.extend(notes(&text).into_iter().filter(|note| is_of(note, &key)));
+        if kept.len() == before {
+            bail!("`{}` holds no checkpoint of this log", path.display());
+        }
     }
     let opened = std::fs::File::open(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
     let mut reader = std::io::BufReader::new(opened);
@@ -298,6 +302,9 @@ fn notes(text: &str) -> Vec<String> {
             if line.is_empty() {
                 continue;
             }
+        }
+        if note.is_empty() && line.is_empty() {
+            continue;
         }
         in_signatures |= is_signature;
         note.push_str(line);

@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod audit;
 mod binding;
+mod client;
 mod connection;
 mod demo;
 mod dev;
@@ -62,7 +63,7 @@ enum Command {
     /// Agents: list, show, create, allow, activate, suspend, retire.
     Agent(agent::AgentArguments),
     /// Clients of agents.
-    Client(noun::NounArguments),
+    Client(client::ClientArguments),
     /// Users.
     User(noun::NounArguments),
     /// Trusted issuers.
@@ -137,7 +138,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Apply(arguments) => apply::run(arguments, &connection.open()?, output).await,
         Command::Export(arguments) => apply::export(arguments, &connection.open()?).await,
         Command::Agent(arguments) => agent::run(arguments, &connection.open()?, output).await,
-        Command::Client(arguments) => noun::run("clients", arguments, &connection.open()?, output).await,
+        Command::Client(arguments) => client::run(arguments, &connection.open()?, output).await,
         Command::User(arguments) => noun::run("users", arguments, &connection.open()?, output).await,
         Command::Issuer(arguments) => {
             noun::run("trusted_issuers", arguments, &connection.open()?, output).await

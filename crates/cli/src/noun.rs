@@ -38,11 +38,6 @@ pub(crate) enum NounCommand {
         /// Name or id.
         name: String,
     },
-    /// Replace a client's secret; the new one is shown once.
-    ResetSecret {
-        /// Name or id.
-        name: String,
-    },
 }
 
 /// Arguments of a list.
@@ -78,9 +73,6 @@ pub(crate) async fn run(
         NounCommand::Activate { name } => step(collection, &name, "activate", connection, output).await,
         NounCommand::Suspend { name } => step(collection, &name, "suspend", connection, output).await,
         NounCommand::Retire { name } => step(collection, &name, "retire", connection, output).await,
-        NounCommand::ResetSecret { name } => {
-            step(collection, &name, "reset-secret", connection, output).await
-        }
     }
 }
 
@@ -141,7 +133,8 @@ fn about(collection: &str) -> (Vec<&'static str>, Vec<&'static str>) {
     (columns, fields)
 }
 
-async fn step(
+/// Takes a step of a noun's life.
+pub(crate) async fn step(
     collection: &str,
     name: &str,
     step: &str,

@@ -21,6 +21,9 @@ pub enum Failure {
     /// This node does not know the present state well enough to answer.
     #[error("this node is not sure of the present state: {0}")]
     Stale(&'static str),
+    /// A node that cannot start as it was told to.
+    #[error("{0}")]
+    Start(String),
     /// A fault of ours.
     #[error("internal fault: {0}")]
     Internal(String),
@@ -79,6 +82,11 @@ impl Failure {
         Self::Internal(error.to_string())
     }
 
+    /// What keeps a node from starting.
+    pub fn start(error: impl std::fmt::Display) -> Self {
+        Self::Start(error.to_string())
+    }
+
     /// The error of an OAuth endpoint that stands for this failure.
     pub fn to_oauth(&self) -> OAuthError {
         match self {
@@ -87,7 +95,7 @@ impl Failure {
                 ErrorCode::TemporarilyUnavailable,
                 "not available at the moment; try again",
             ),
-            Self::Refused(_) | Self::Denied(_) | Self::Internal(_) => OAuthError::new(
+            Self::Refused(_) | Self::Denied(_) | Self::Start(_) | Self::Internal(_) => OAuthError::new(
                 ErrorCode::ServerError,
                 "an internal fault; the operator's log has the details",
             ),

@@ -97,13 +97,13 @@ impl Node {
             .tls
             .clone()
             .map(|(certificate, key)| TlsConfig::load(certificate, key).map(Arc::new));
-        let tls = tls.transpose().map_err(Failure::internal)?;
+        let tls = tls.transpose().map_err(Failure::start)?;
         let public = Endpoint::tcp(config.listen, tls.clone(), &config.proxies)
             .await
-            .map_err(Failure::internal)?;
+            .map_err(Failure::start)?;
         let address = public.local_address().unwrap_or(config.listen);
         let local = match &config.socket {
-            Some(path) => Some(Endpoint::unix(path).await.map_err(Failure::internal)?),
+            Some(path) => Some(Endpoint::unix(path).await.map_err(Failure::start)?),
             None => None,
         };
         let (app, enrolment_code) = open(config, world).await?;

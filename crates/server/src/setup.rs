@@ -43,7 +43,7 @@ pub async fn prepare(db: &Db, root: &RootKey, now: Timestamp, random: &dyn Rando
         .await?
         .ok_or_else(|| Failure::Internal("the root key's id is gone".to_owned()))?;
     if id != root.id().to_string() || check != root.check_value().as_bytes() {
-        return Err(Failure::Internal(format!(
+        return Err(Failure::Start(format!(
             "the data is sealed under root key {id}, but root key {} was given",
             root.id()
         )));
@@ -68,7 +68,7 @@ pub async fn ensure_tenants(
         .find(|tenant| tenant.name.as_str() == DEFAULT_TENANT)
     {
         if tenant.spec.base_url != public_url {
-            return Err(Failure::Internal(format!(
+            return Err(Failure::Start(format!(
                 "the default tenant's base URL is {} and never changes; start with --public-url {0}",
                 tenant.spec.base_url
             )));

@@ -171,7 +171,7 @@ pub fn problem(failure: &Failure) -> Problem {
             "unavailable",
             format!("this node does not answer now: {reason}"),
         ),
-        Failure::Database(_) | Failure::Internal(_) => Problem::new(
+        Failure::Database(_) | Failure::Start(_) | Failure::Internal(_) => Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "a fault of the server; its log has the details",
@@ -234,7 +234,9 @@ pub fn wrong_method() -> Problem {
 /// Client faults are information, ours are errors.
 fn log(failure: &Failure) {
     match failure {
-        Failure::Internal(_) | Failure::Database(_) => tracing::error!(error = %failure, "a request failed"),
+        Failure::Internal(_) | Failure::Start(_) | Failure::Database(_) => {
+            tracing::error!(error = %failure, "a request failed");
+        }
         Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
         Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) => {
             tracing::info!(error = %failure, "a request was refused");
