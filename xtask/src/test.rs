@@ -1,16 +1,12 @@
 //! `cargo xtask test`: every test, on both engines, and the rules.
 
 use crate::steps::{cargo, must, say};
-use crate::{postgres, root, rules};
+use crate::{postgres, rules};
 use anyhow::{Context as _, Result, ensure};
 
 /// Starts a throw-away PostgreSQL and runs `cargo test` beside it. With arguments, which go to `cargo test`,
 /// it runs what they select; without, everything and the rules.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let vectors = root().join("../shared/vectors");
-    if arguments.is_empty() && !vectors.is_dir() {
-        say("note: no test vectors at `../shared/vectors`: tests that compare with them will fail");
-    }
     let cluster = postgres::Cluster::start().context("the tests need a PostgreSQL server")?;
     let selects_package = arguments
         .iter()

@@ -17,14 +17,10 @@ const ANY: Profile<'static> = Profile::new(
 
 fn vectors(file: &str) -> Value {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/vectors")
+        .join("vectors")
         .join(file);
-    let text = std::fs::read(&path).unwrap_or_else(|error| {
-        panic!(
-            "test vectors must lie beside the project: cannot read {}: {error}",
-            path.display()
-        )
-    });
+    let text = std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
     serde_json::from_slice(&text).expect("vectors are json")
 }
 
