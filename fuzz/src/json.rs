@@ -1,6 +1,6 @@
 //! Strict JSON (RFC 7493): whatever is accepted means the same to another parser, and prints back to itself.
 
-use chancery_oauth::json::{JsonLimits, parse_object, parse_value};
+use chancery_core::json::{JsonLimits, parse_object, parse_value};
 use serde_json::Value;
 
 pub fn run(input: &[u8]) {

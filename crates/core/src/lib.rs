@@ -15,6 +15,7 @@ pub mod event;
 pub mod grant;
 pub mod id;
 pub mod issuer;
+pub mod json;
 pub mod lineage;
 pub mod name;
 pub mod noun;

@@ -10,7 +10,6 @@ pub mod error;
 pub mod form;
 pub mod grant;
 pub mod jose;
-pub mod json;
 pub mod metadata;
 pub mod request;
 pub mod runtime;

@@ -2,6 +2,7 @@
 //! with a marker and searched for it.
 
 use chancery_core::id::{ClientId, Id as _, ReferenceId};
+use chancery_core::json::{self, JsonLimits};
 use chancery_core::noun::Noun;
 use chancery_core::secret::TokenDigest;
 use chancery_core::time::Timestamp;
@@ -12,7 +13,6 @@ use chancery_oauth::jose::{
     Algorithm, AudienceRule, HeaderTemplate, IssuerRule, Jwk, JwkSet, JwkSetLimits, Profile, SigningInput,
     SigningKey, TypeRule, UnverifiedJwt, VerifyError, base64url, verify,
 };
-use chancery_oauth::json::{self, JsonLimits};
 use chancery_oauth::request::introspection::IntrospectionRequest;
 use chancery_oauth::request::revocation::RevocationRequest;
 use chancery_oauth::request::token::TokenRequest;

@@ -1,8 +1,8 @@
 //! Attacks on tokens, each by its name. Every one must fail, and by the rule that is meant for it.
 
 use super::*;
-use crate::json::JsonError;
 use aws_lc_rs::hmac;
+use chancery_core::json::JsonError;
 use chancery_core::time::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -8,8 +8,8 @@
 use super::algorithm::{Algorithm, KeyKind};
 use super::base64url;
 use super::rsa::{self, RsaKeyError};
-use crate::json::{self, JsonError, JsonLimits};
 use aws_lc_rs::digest;
+use chancery_core::json::{self, JsonError, JsonLimits};
 use serde_json::{Map, Value};
 
 /// A public key for verifying signatures.

@@ -10,7 +10,7 @@
 use super::algorithm::Algorithm;
 use super::jwk::{Jwk, JwkError, KeyUse};
 use super::key::{KeyError, KeyLookupError, KeySource, VerifyingKey};
-use crate::json::{self, JsonError, JsonLimits};
+use chancery_core::json::{self, JsonError, JsonLimits};
 use serde_json::{Map, Value};
 
 /// A set of public keys.

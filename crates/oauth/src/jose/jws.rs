@@ -9,7 +9,7 @@
 use super::algorithm::Algorithm;
 use super::base64url;
 use super::jwk::{Jwk, JwkError};
-use crate::json::{self, JsonError, JsonLimits};
+use chancery_core::json::{self, JsonError, JsonLimits};
 use serde_json::{Map, Value};
 use std::fmt;
 

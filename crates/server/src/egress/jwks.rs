@@ -9,10 +9,10 @@ use super::error::causes;
 use super::{Destination, DocumentRules, Egress, EgressError, UrlSource};
 use chancery_core::id::IssuerId;
 use chancery_core::issuer::{KeySource, TrustedIssuer};
+use chancery_core::json::{JsonError, JsonLimits, parse_object};
 use chancery_core::name::Name;
 use chancery_core::time::{Clock, Timestamp, Ttl};
 use chancery_oauth::jose::{JwkSet, JwkSetError, JwkSetLimits};
-use chancery_oauth::json::{JsonError, JsonLimits, parse_object};
 use serde_json::{Map, Value};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use chancery_oauth::json::{JsonLimits, parse_object};
+use chancery_core::json::{JsonLimits, parse_object};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -299,6 +299,14 @@ mod tests {
     }
 
     #[test]
+    fn fractions_keep_their_last_digit() {
+        for text in ["0.9", "112233445.5667788", "2.638344616030823e-256"] {
+            let value = parse_value(text.as_bytes(), LIMITS).expect("valid");
+            assert_eq!(value.to_string(), text);
+        }
+    }
+
+    #[test]
     fn trailing_text_and_lax_grammar_are_refused() {
         let lax = [
             "{} {}",
