@@ -30,6 +30,19 @@ pub struct EventRow {
     pub parts: String,
 }
 
+/// An event that is not in the tree yet: what folding it in needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingRow {
+    /// The order of insertion.
+    pub seq: i64,
+    /// Its id.
+    pub id: EventId,
+    /// The canonical leaf.
+    pub leaf: String,
+    /// The MAC over leaf and id.
+    pub mac: Vec<u8>,
+}
+
 /// Which events to list, newest first.
 #[derive(Clone, Debug)]
 pub struct EventFilter<'a> {
@@ -99,10 +112,18 @@ pub async fn list(db: &Db, tenant: TenantId, filter: &EventFilter<'_>) -> Result
 ///
 /// # Errors
 /// As [`find`].
-pub async fn pending(db: &Db, tenant: TenantId, limit: u32) -> Result<Vec<EventRow>, DbError> {
+pub async fn pending(db: &Db, tenant: TenantId, limit: u32) -> Result<Vec<PendingRow>, DbError> {
     let rows = db
         .query(&PENDING, vec![Value::id(tenant), Value::from(limit)])
         .await?;
+    let read = |row: &Row| {
+        Ok(PendingRow {
+            seq: row.integer(0)?,
+            id: row.id(1)?,
+            leaf: row.text(2)?,
+            mac: row.blob(3)?,
+        })
+    };
     rows.iter().map(read).collect()
 }
 
@@ -195,16 +216,18 @@ const LIST: Sql = Sql::same(
      ORDER BY seq DESC LIMIT ?5",
 );
 const PENDING: Sql = Sql::same(
-    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
-     WHERE tenant = ?1 AND position IS NULL ORDER BY seq LIMIT ?2",
+    "SELECT seq, id, leaf, mac FROM events WHERE tenant = ?1 AND position IS NULL ORDER BY seq LIMIT ?2",
 );
 const INTEGRATED: Sql = Sql::same(
     "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
      WHERE tenant = ?1 AND log_generation = ?2 AND position >= ?3 AND position IS NOT NULL ORDER BY position LIMIT ?4",
 );
 const ASSIGN: Sql = Sql::pair(
-    "UPDATE events SET position = (SELECT json_extract(value, '$[1]') FROM json_each(?2) WHERE json_extract(value, '$[0]') = seq)
-     WHERE tenant = ?1 AND position IS NULL AND seq IN (SELECT json_extract(value, '$[0]') FROM json_each(?2))",
+    // The plus signs keep SQLite from its index of what is pending: it shall walk the pairs and find each row by
+    // its number. The other way round it would walk the pairs once for every row.
+    "UPDATE events SET position = pair.position
+     FROM (SELECT json_extract(value, '$[0]') AS seq, json_extract(value, '$[1]') AS position FROM json_each(?2)) AS pair
+     WHERE +events.tenant = ?1 AND +events.position IS NULL AND events.seq = pair.seq",
     "UPDATE events SET position = CAST(pair.value->>1 AS BIGINT)
      FROM json_array_elements(CAST(?2 AS JSON)) AS pair
      WHERE tenant = ?1 AND position IS NULL AND seq = CAST(pair.value->>0 AS BIGINT)",

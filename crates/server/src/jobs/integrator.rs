@@ -6,7 +6,7 @@ use crate::error::Failure;
 use crate::tenants::Served;
 use chancery_audit::{Checkpoint, EventMac, Hash, Leaf, Tile, TileId, TileSet, integrate, tile};
 use chancery_core::time::{Timestamp, Ttl};
-use chancery_store::event::{self, EventRow};
+use chancery_store::event::{self, PendingRow};
 use chancery_store::lease::{self, Lease};
 use chancery_store::log::{self, Head};
 use chancery_store::{Outcome, Statement};
@@ -106,7 +106,7 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
 }
 
 /// SECURITY: a row that was edited or inserted behind our back has no valid MAC and never enters the log.
-fn checked_hash(served: &Served, row: &EventRow) -> Result<Hash, Failure> {
+fn checked_hash(served: &Served, row: &PendingRow) -> Result<Hash, Failure> {
     let forged = || Failure::Internal(format!("event {} was changed before it was integrated", row.id));
     let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(|_| forged())?;
     let mac: [u8; 32] = row.mac.as_slice().try_into().map_err(|_| forged())?;
@@ -116,7 +116,7 @@ fn checked_hash(served: &Served, row: &EventRow) -> Result<Hash, Failure> {
     Ok(leaf.hash())
 }
 
-fn assignments(pending: &[EventRow], first: u64) -> Vec<(i64, u64)> {
+fn assignments(pending: &[PendingRow], first: u64) -> Vec<(i64, u64)> {
     pending.iter().map(|row| row.seq).zip(first..).collect()
 }
 
