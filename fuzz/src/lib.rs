@@ -15,7 +15,9 @@ pub mod json;
 pub mod jwk_set;
 pub mod jwt;
 pub mod jwt_claims;
+pub mod mcp_message;
 pub mod policy;
+pub mod sse;
 pub mod token_request;
 
 /// An input of two parts: the `Authorization` header, if the first line is not empty, and the body.
