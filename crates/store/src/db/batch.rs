@@ -146,6 +146,8 @@ pub enum Outcome {
 }
 
 impl Outcome {
+        /// Its place among the guards, or among the statements, from 0.
+        position: usize,
     /// Whether the batch was committed.
     pub fn is_committed(self) -> bool {
         self == Self::Committed
