@@ -141,11 +141,7 @@ pub async fn apply(
         }
         return Ok(steps);
     }
-    let first = steps.iter().find(|step| step.action != StepAction::Unchanged);
-    let (noun, name) = first.map_or((Noun::Agent, String::new()), |step| {
-        (step.noun, step.name.clone())
-    });
-    change::commit(app, caller, work, (noun, &name)).await?;
+    change::commit(app, caller, work).await?;
     Ok(steps)
 }
 
