@@ -102,3 +102,6 @@ impl Failure {
         }
     }
 }
+            Self::Database(DbError::TextWithNul) => {
+                OAuthError::invalid_request("a text holds the character U+0000")
+            }

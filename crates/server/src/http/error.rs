@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chancery_oauth::error::ErrorCode;
 use chancery_policy::manage::ManagementDenied;
+use chancery_store::DbError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -161,6 +162,7 @@ pub fn problem(failure: &Failure) -> Problem {
         Failure::OAuth(error) => {
             Problem::new(StatusCode::BAD_REQUEST, error.code.as_str(), error.description)
         }
+        Failure::Database(DbError::TextWithNul) => text_with_nul(),
         Failure::Database(error) if error.is_retryable() => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -206,6 +208,15 @@ pub fn internal(error: &dyn std::fmt::Display) -> Response {
 pub fn unknown_host() -> Problem {
     Problem::new(
         StatusCode::MISDIRECTED_REQUEST,
+/// A text of the request holds U+0000.
+pub fn text_with_nul() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid",
+        "a text holds the character U+0000, which cannot be stored",
+    )
+}
+
         "unknown_host",
         "no tenant is served under this host and path",
     )
@@ -238,6 +249,7 @@ fn log(failure: &Failure) {
             tracing::error!(error = %failure, "a request failed");
         }
         Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
+        Failure::Database(DbError::TextWithNul) => tracing::info!("a text with U+0000 was refused"),
         Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) => {
             tracing::info!(error = %failure, "a request was refused");
         }
