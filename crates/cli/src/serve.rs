@@ -3,8 +3,8 @@
 use crate::{logging, print, root_key};
 use anyhow::{Context as _, bail};
 use chancery_server::egress::AllowedHost;
-use chancery_server::listener::TrustedProxies;
-use chancery_server::node::{Node, NodeConfig, World};
+use chancery_server::listener::{Limits, TrustedProxies};
+use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, MIGRATIONS};
 use clap::Args;
@@ -60,6 +60,9 @@ pub(crate) struct ServeArguments {
     /// What to log, as in `info` or `chancery_server=debug`.
     #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
     pub(crate) log: String,
+    /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
+    #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
+    pub(crate) github_api: String,
     /// Log JSON lines.
     #[arg(long, env = "CHANCERY_LOG_JSON")]
     pub(crate) log_json: bool,
@@ -106,6 +109,7 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
 ///
 /// # Errors
 /// A text that is no network, or one that would trust everybody.
+        github_api: arguments.github_api,
 pub(crate) fn trusted_proxies(networks: &[String]) -> anyhow::Result<TrustedProxies> {
     let parse = |text: &String| {
         let network: ipnet::IpNet = text

@@ -2,6 +2,7 @@
 //! the cached directory.
 
 use crate::directory::cache::Directory;
+use crate::egress::Egress;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
 use crate::error::Failure;
 use crate::jobs::feed::FeedPosition;
@@ -49,6 +50,10 @@ pub struct App {
 
 impl App {
     /// The present moment, if this node may serve at it.
+    /// The way out.
+    pub egress: Arc<Egress>,
+    /// The base URL of GitHub's interface, where the ids of repositories are looked up.
+    pub github_api: String,
     ///
     /// # Errors
     /// [`Failure::Stale`] when the revocation feed was not read lately or the clock is off: better no answer

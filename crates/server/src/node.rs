@@ -27,6 +27,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// What a node is told when it starts.
+/// The interface of github.com.
+pub const GITHUB_API: &str = "https://api.github.com";
+
 #[derive(Debug)]
 pub struct NodeConfig {
     /// Where the data is.
@@ -54,6 +57,8 @@ pub struct NodeConfig {
 }
 
 /// The parts of the world that a test replaces.
+    /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
+    pub github_api: String,
 #[derive(Clone, Debug)]
 pub struct World {
     /// The clock.
@@ -65,6 +70,8 @@ pub struct World {
 }
 
 impl Default for World {
+    /// How long one call to the outside may take.
+    pub outbound_timeout: Ttl,
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
@@ -73,6 +80,7 @@ impl Default for World {
         }
     }
 }
+            outbound_timeout: EgressConfig::default().total_timeout,
 
 /// A node that serves.
 #[derive(Debug)]
@@ -172,6 +180,7 @@ pub async fn open_with(
     setup::ensure_tenants(&db, &config.root, &config.public_url, now, &*random).await?;
     let egress = Egress::new(
         EgressConfig {
+        outbound_timeout,
             allowed_hosts: config.allowed_hosts,
             extra_ca_file: config.extra_ca_file,
             ..EgressConfig::default()
@@ -182,6 +191,7 @@ pub async fn open_with(
     // The feed's end is read before anything is loaded, so that no change can fall between.
     let end = change::end(&db).await?;
     let app = Arc::new(App {
+            total_timeout: outbound_timeout,
         node: NodeId::generate(now, &*random),
         directory: Directory::new(db.clone()),
         tenants: Tenants::new(Arc::new(config.root)),
@@ -196,6 +206,10 @@ pub async fn open_with(
         },
         db,
         clock,
+        flood: Flood::default(),
+        proxies: config.proxies,
+        egress: egress.clone(),
+        github_api: config.github_api,
         random,
     });
     app.tenants.reload(&app.db).await?;

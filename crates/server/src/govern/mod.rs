@@ -1,4 +1,5 @@
-//! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled.
+//! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled,
+//! ids of repositories looked up.
 
 pub mod audit;
 pub mod denied;
@@ -6,4 +7,5 @@ pub mod enrol;
 pub mod keys;
 pub mod policy;
 pub mod sentence;
+pub mod repository;
 pub mod why;

@@ -188,9 +188,13 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         Refusal::Lifecycle { .. } => (StatusCode::CONFLICT, "lifecycle"),
         Refusal::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        Refusal::Repository { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "repository_unknown"),
         Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     };
-    Problem::new(status, code, refusal.to_string())
+    Problem {
+        hint: refusal.hint(),
+        ..Problem::new(status, code, refusal.to_string())
+    }
 }
 
 /// A fault of ours outside any use case.
@@ -204,10 +208,6 @@ pub fn internal(error: &dyn std::fmt::Display) -> Response {
     .into_response()
 }
 
-/// The host names no tenant.
-pub fn unknown_host() -> Problem {
-    Problem::new(
-        StatusCode::MISDIRECTED_REQUEST,
 /// A text of the request holds U+0000.
 pub fn text_with_nul() -> Problem {
     Problem::new(
@@ -217,6 +217,10 @@ pub fn text_with_nul() -> Problem {
     )
 }
 
+/// The host names no tenant.
+pub fn unknown_host() -> Problem {
+    Problem::new(
+        StatusCode::MISDIRECTED_REQUEST,
         "unknown_host",
         "no tenant is served under this host and path",
     )
@@ -245,11 +249,11 @@ pub fn wrong_method() -> Problem {
 /// Client faults are information, ours are errors.
 fn log(failure: &Failure) {
     match failure {
+        Failure::Database(DbError::TextWithNul) => tracing::info!("a text with U+0000 was refused"),
         Failure::Internal(_) | Failure::Start(_) | Failure::Database(_) => {
             tracing::error!(error = %failure, "a request failed");
         }
         Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
-        Failure::Database(DbError::TextWithNul) => tracing::info!("a text with U+0000 was refused"),
         Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) => {
             tracing::info!(error = %failure, "a request was refused");
         }
