@@ -5,5 +5,6 @@ pub mod introspect;
 pub mod own;
 pub mod revoke;
 pub mod subject;
+mod refusal;
 pub mod target;
 pub mod token;

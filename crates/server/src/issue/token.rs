@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::govern::keys;
+use crate::issue::refusal::{decision_part, refuse, spend};
 use crate::issue::subject::Learned;
 use crate::issue::{authenticate, subject, target};
 use crate::record;
@@ -18,7 +19,6 @@ use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, SingleUse};
 use chancery_oauth::claims::scope_text;
-use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_oauth::urn;
@@ -84,8 +84,11 @@ pub async fn token(app: &App, served: &Served, request: &TokenRequest) -> Result
     }
 }
 
-enum Attempt {
+/// How one try ended.
+pub(super) enum Attempt {
+    /// A token.
     Answered(TokenResponse),
+    /// Facts changed meanwhile: these rows are to be read again.
     Stale(Vec<Guard>),
 }
 
@@ -110,7 +113,9 @@ async fn attempt(
     // 3. Decide.
     let permit = match decide(&served.policy.set, proposal) {
         Verdict::Permit(permit) => permit,
-        Verdict::Deny(decision) => return refuse(app, served, client, *decision, learned, now).await,
+        Verdict::Deny(decision) => {
+            return refuse(app, served, client, (*decision, Vec::new()), learned, now).await;
+        }
     };
 
     if !served.keys.has_active(permit.plan().algorithm) {
@@ -130,8 +135,10 @@ async fn attempt(
             return Err(authenticate::replayed(app, served, client, now).await?.into());
         }
         Outcome::Refused { label: BUDGET, .. } => {
-            let error = OAuthError::new(ErrorCode::AccessDenied, "the budget of the grant is used up");
-            return Err(spend(app, served, client, error.into(), now).await?);
+            let spent = permit.plan().spends.iter();
+            let ids = spent.map(|(grant, _)| ("grant", grant.to_string())).collect();
+            let decision = permit.withdraw(DenyReason::BudgetUsedUp);
+            return refuse(app, served, client, (decision, ids), learned, now).await;
         }
         Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }
@@ -223,7 +230,7 @@ fn batch(
 }
 
 /// What was learned of a person, with its record: every change of a noun is an event.
-fn written(
+pub(super) fn written(
     app: &App,
     served: &Served,
     client: &AuthenticatedClient,
@@ -258,7 +265,7 @@ fn written(
 }
 
 /// What this node must forget once the batch is committed.
-fn changes(tenant: TenantId, learned: Option<&Learned>) -> Vec<(TenantId, Changed)> {
+pub(super) fn changes(tenant: TenantId, learned: Option<&Learned>) -> Vec<(TenantId, Changed)> {
     let changed = |learned: &Learned| Changed::Noun {
         noun: Noun::User,
         id: *learned.user.id.as_bytes(),
@@ -277,27 +284,8 @@ fn relied_on(plan: &TokenPlan, learned: Option<&Learned>) -> Vec<Guard> {
     guards
 }
 
-fn guard_of(user: &User) -> Guard {
+pub(super) fn guard_of(user: &User) -> Guard {
     chancery_oauth::authentication::guard(Noun::User, user)
-}
-
-/// Spends a proof that may be used once although the request is refused: a refusal must not leave a proof
-/// behind that somebody else could use. Gives the error to answer with.
-async fn spend(
-    app: &App,
-    served: &Served,
-    client: &AuthenticatedClient,
-    failure: Failure,
-    now: Timestamp,
-) -> Result<Failure, Failure> {
-    let (Failure::OAuth(_), Some(single_use)) = (&failure, client.single_use()) else {
-        return Ok(failure);
-    };
-    let batch = app.batch(now).push(consume(served.tenant.id, single_use));
-    match app.commit(batch, &[]).await? {
-        Outcome::Refused { .. } => Ok(authenticate::replayed(app, served, client, now).await?.into()),
-        Outcome::Committed => Ok(failure),
-    }
 }
 
 /// Spends an assertion in the batch that acts on it.
@@ -334,86 +322,6 @@ fn hop(permit: &Permit, now: Timestamp) -> Result<Option<chancery_store::Delegat
             expires_at: permit.plan().expires_at,
         },
     }))
-}
-
-/// Records a refusal. The error is the answer.
-async fn refuse(
-    app: &App,
-    served: &Served,
-    client: &AuthenticatedClient,
-    decision: Decision,
-    learned: Option<&Learned>,
-    now: Timestamp,
-) -> Result<Attempt, Failure> {
-    let tenant = served.tenant.id;
-    let event = Event {
-        id: EventId::from(decision.id),
-        tenant,
-        time: now,
-        kind: EventKind::TokenIssued,
-        outcome: EventOutcome::Denied,
-        actor: Actor::Agent {
-            agent: client.agent().id,
-            client: client.client().id,
-            user: None,
-        },
-        ids: Vec::new(),
-        decision: Some(decision.id),
-        parts: vec![decision_part(&decision)?],
-    };
-    let single_use = client.single_use().map(|single_use| consume(tenant, single_use));
-    let batch = app
-        .batch(now)
-        .extend(single_use)
-        .extend(written(app, served, client, learned, now)?)
-        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
-    match app.commit(batch, &changes(tenant, learned)).await? {
-        Outcome::Committed => {}
-        Outcome::Refused {
-            label: consumed::REPLAYED,
-            ..
-        } => {
-            return Err(authenticate::replayed(app, served, client, now).await?.into());
-        }
-        // Somebody else learned of the person meanwhile.
-        Outcome::Refused { .. } => {
-            return Ok(Attempt::Stale(
-                learned
-                    .map(|learned| guard_of(&learned.user))
-                    .into_iter()
-                    .collect(),
-            ));
-        }
-    }
-    let error = OAuthError {
-        decision: Some(decision.id),
-        ..refusal(&decision, &served.tenant.spec.base_url)
-    };
-    Err(error.into())
-}
-
-fn refusal(decision: &Decision, base: &str) -> OAuthError {
-    match decision.reason {
-        Some(DenyReason::ConsentRequired) => OAuthError {
-            consent_uri: Some(format!("{base}/consent?decision={}", decision.id)),
-            ..OAuthError::new(
-                ErrorCode::ConsentRequired,
-                "no grant covers this; the person must consent",
-            )
-        },
-        Some(DenyReason::ScopeRefused) => OAuthError::new(
-            ErrorCode::InvalidScope,
-            "a requested scope may not be given; `chancery why DECISION` tells why",
-        ),
-        Some(DenyReason::DelegationRefused) => OAuthError::new(
-            ErrorCode::AccessDenied,
-            "this delegation is not permitted; `chancery why DECISION` tells why",
-        ),
-        Some(DenyReason::NothingLeft | DenyReason::AgentTokenRefused) | None => OAuthError::new(
-            ErrorCode::AccessDenied,
-            "nothing may be given; `chancery why DECISION` tells why",
-        ),
-    }
 }
 
 fn event(
@@ -465,15 +373,6 @@ fn user(plan: &TokenPlan) -> Option<UserId> {
         Subject::User(user) => Some(user),
         Subject::Agent(_) => None,
     }
-}
-
-fn decision_part(decision: &Decision) -> Result<Part, Failure> {
-    let content = serde_json::to_string(decision).map_err(Failure::internal)?;
-    Ok(Part {
-        name: "decision",
-        class: PartClass::Decision,
-        content,
-    })
 }
 
 const BUDGET: &str = "budget";
