@@ -4,8 +4,9 @@
 pub mod audit;
 pub mod denied;
 pub mod enrol;
+pub mod entry;
 pub mod keys;
 pub mod policy;
-pub mod sentence;
 pub mod repository;
+pub mod sentence;
 pub mod why;
