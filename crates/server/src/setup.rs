@@ -262,7 +262,7 @@ fn own_interface(
     };
     Ok(Record {
         id: ResourceId::generate(now, random),
-        name: "chancery".parse().map_err(Failure::internal)?,
+        name: OWN_INTERFACE.parse().map_err(Failure::internal)?,
         state: Lifecycle::Active,
         generation: 0,
         version: 1,
@@ -304,6 +304,8 @@ fn event(tenant: &Tenant, kind: EventKind, (actor, now): (&Actor, Timestamp), ra
     }
 }
 
+/// The name of the resource that the administration interface is. Every tenant is made with it.
+pub const OWN_INTERFACE: &str = "chancery";
 /// Where the administration interface lies below a tenant's base.
 pub const API_PATH: &str = "/api/v1";
 

@@ -2,10 +2,11 @@
 
 use crate::app::App;
 use crate::directory::apply::{self, Document, Step};
+use crate::directory::export;
 use crate::directory::kill::{self, KillReport};
 use crate::error::{Failure, Refusal};
-use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::govern::repository;
+use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::error::Problem;
 use crate::issue::authenticate;
@@ -16,8 +17,8 @@ use chancery_oauth::jose::UnverifiedJwt;
 use chancery_oauth::runtime::{self, BindingReport};
 use chancery_policy::ManagementAction;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// Query of `apply`.
 #[derive(Debug, Default, Deserialize)]
@@ -66,7 +67,7 @@ pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Result<Json<
         ManagementAction::View,
         (Noun::Tenant, "*", None),
     )?;
-    apply::export(&app, &api.served)
+    export::export(&app, &api.served)
         .await
         .map(Json)
         .map_err(Problem::from)
