@@ -5,6 +5,7 @@ use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::{AllowedHost, Egress, EgressConfig};
 use crate::error::Failure;
+use crate::issue::flood::{self, Flood};
 use crate::jobs::feed::{self, FeedPosition};
 use crate::jobs::freshness::Freshness;
 use crate::jobs::{self, expiry};
@@ -146,6 +147,9 @@ impl Node {
         }
         if let Err(error) = jobs::integrator::run(&self.app).await {
             tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
+        }
+        if let Err(error) = flood::record_omitted(&self.app).await {
+            tracing::warn!(%error, "how many failed authentications were left out was not recorded");
         }
         self.app.db.close().await;
     }

@@ -12,6 +12,7 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
     match kind {
         "token.issued" => token(leaf, parts, &actor),
         "authentication.failed" => failed(parts),
+        "authentication.failures_omitted" => omitted(parts),
         "token.revoked" => format!("{actor} revoked token {}", id(leaf, "token")),
         "management.denied" => denied(parts, &actor),
         "part.erased" => format!(
@@ -34,6 +35,14 @@ fn failed(parts: &Map<String, Value>) -> String {
         .map(|named| format!(" that calls itself `{named}`"))
         .unwrap_or_default();
     format!("a caller{named} could not be authenticated: {reason}")
+}
+
+fn omitted(parts: &Map<String, Value>) -> String {
+    let count = find(parts, &["omitted", "count"]).and_then(Value::as_u64);
+    let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());
+    let source = text(parts, &["omitted", "source"]).unwrap_or("an address that was erased");
+    let since = text(parts, &["omitted", "since"]).unwrap_or("-");
+    format!("{count} more failed authentications from {source} since {since} were not recorded one by one")
 }
 
 fn denied(parts: &Map<String, Value>, actor: &str) -> String {

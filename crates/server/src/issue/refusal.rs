@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::issue::arrival::Arrival;
 use crate::issue::authenticate;
 use crate::issue::subject::Learned;
 use crate::issue::token::{Attempt, changes, consume, guard_of, written};
@@ -12,7 +13,6 @@ use chancery_core::actor::Actor;
 use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::EventId;
-use chancery_core::time::Timestamp;
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_store::{Outcome, consumed};
@@ -24,9 +24,9 @@ pub(super) async fn refuse(
     client: &AuthenticatedClient,
     (decision, ids): (Decision, Vec<(&'static str, String)>),
     learned: Option<&Learned>,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Attempt, Failure> {
-    let tenant = served.tenant.id;
+    let (tenant, now) = (served.tenant.id, arrival.now);
     let event = Event {
         id: EventId::from(decision.id),
         tenant,
@@ -54,7 +54,7 @@ pub(super) async fn refuse(
             label: consumed::REPLAYED,
             ..
         } => {
-            return Err(authenticate::replayed(app, served, client, now).await?.into());
+            return Err(authenticate::replayed(app, served, client, arrival).await?.into());
         }
         // Somebody else learned of the person meanwhile.
         Outcome::Refused { .. } => {
@@ -108,14 +108,14 @@ pub(super) async fn spend(
     served: &Served,
     client: &AuthenticatedClient,
     failure: Failure,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Failure, Failure> {
     let (Failure::OAuth(_), Some(single_use)) = (&failure, client.single_use()) else {
         return Ok(failure);
     };
-    let batch = app.batch(now).push(consume(served.tenant.id, single_use));
+    let batch = app.batch(arrival.now).push(consume(served.tenant.id, single_use));
     match app.commit(batch, &[]).await? {
-        Outcome::Refused { .. } => Ok(authenticate::replayed(app, served, client, now).await?.into()),
+        Outcome::Refused { .. } => Ok(authenticate::replayed(app, served, client, arrival).await?.into()),
         Outcome::Committed => Ok(failure),
     }
 }

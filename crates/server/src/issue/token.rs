@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::govern::keys;
+use crate::issue::arrival::{Arrival, Source};
 use crate::issue::refusal::{decision_part, refuse, spend};
 use crate::issue::subject::Learned;
 use crate::issue::{authenticate, subject, target};
@@ -60,11 +61,17 @@ impl fmt::Debug for TokenResponse {
 ///
 /// # Errors
 /// The OAuth error, or why this node cannot answer.
-pub async fn token(app: &App, served: &Served, request: &TokenRequest) -> Result<TokenResponse, Failure> {
+pub async fn token(
+    app: &App,
+    served: &Served,
+    request: &TokenRequest,
+    source: Source,
+) -> Result<TokenResponse, Failure> {
     let now = app.serving_now()?;
+    let arrival = Arrival { now, source };
     let tenant = served.tenant.id;
 
-    match attempt(app, served, request, now).await? {
+    match attempt(app, served, request, arrival).await? {
         Attempt::Answered(response) => return Ok(response),
         // A guard that fails means that a fact changed under us: load it again and decide once more.
         Attempt::Stale(guards) => {
@@ -78,7 +85,7 @@ pub async fn token(app: &App, served: &Served, request: &TokenRequest) -> Result
         .tenants
         .find(tenant)
         .ok_or(Failure::Stale("the tenant is gone"))?;
-    match attempt(app, &served, request, now).await? {
+    match attempt(app, &served, request, arrival).await? {
         Attempt::Answered(response) => Ok(response),
         Attempt::Stale(_) => Err(Failure::Stale("what the decision relied on keeps changing")),
     }
@@ -96,17 +103,18 @@ async fn attempt(
     app: &App,
     served: &Served,
     request: &TokenRequest,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Attempt, Failure> {
+    let now = arrival.now;
     let tenant = served.tenant.id;
 
     // 1. Who asks.
-    let client = &authenticate::client(app, served, &request.client, now).await?;
+    let client = &authenticate::client(app, served, &request.client, arrival).await?;
 
     // 2. What is asked, and everything it depends on.
     let (proposal, learned) = match propose(app, served, request, client, now).await {
         Ok(proposed) => proposed,
-        Err(failure) => return Err(spend(app, served, client, failure, now).await?),
+        Err(failure) => return Err(spend(app, served, client, failure, arrival).await?),
     };
     let learned = learned.as_ref();
 
@@ -114,7 +122,7 @@ async fn attempt(
     let permit = match decide(&served.policy.set, proposal) {
         Verdict::Permit(permit) => permit,
         Verdict::Deny(decision) => {
-            return refuse(app, served, client, (*decision, Vec::new()), learned, now).await;
+            return refuse(app, served, client, (*decision, Vec::new()), learned, arrival).await;
         }
     };
 
@@ -132,13 +140,13 @@ async fn attempt(
             label: consumed::REPLAYED,
             ..
         } => {
-            return Err(authenticate::replayed(app, served, client, now).await?.into());
+            return Err(authenticate::replayed(app, served, client, arrival).await?.into());
         }
         Outcome::Refused { label: BUDGET, .. } => {
             let spent = permit.plan().spends.iter();
             let ids = spent.map(|(grant, _)| ("grant", grant.to_string())).collect();
             let decision = permit.withdraw(DenyReason::BudgetUsedUp);
-            return refuse(app, served, client, (decision, ids), learned, now).await;
+            return refuse(app, served, client, (decision, ids), learned, arrival).await;
         }
         Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }

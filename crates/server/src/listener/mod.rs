@@ -13,6 +13,7 @@ mod limits;
 mod peer;
 mod serve;
 mod tls;
+mod sources;
 mod unix;
 
 pub use bind::{BindError, Endpoint, check_bind};
@@ -22,6 +23,7 @@ pub use peer::{LocalPeer, PeerAddress};
 pub use serve::serve;
 pub use tls::{TlsConfig, TlsError};
 pub use unix::{UnixEndpoint, UnixSocketError};
+pub use sources::party;
 
 #[cfg(test)]
 mod tests;
