@@ -45,6 +45,9 @@ pub(crate) struct ServeArguments {
     /// Networks of proxies that terminate TLS in front of this server (CIDR).
     #[arg(long, env = "CHANCERY_TRUSTED_PROXIES", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<String>,
+    /// How many connections one address (of IPv6: one /64) may have open. This machine and trusted proxies are excepted.
+    #[arg(long, env = "CHANCERY_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().max_connections_per_source)]
+    pub(crate) max_connections_per_address: usize,
     /// Hosts, host:port or networks of special use (private, loopback) that may be called.
     #[arg(long, env = "CHANCERY_ALLOW_HOSTS", value_delimiter = ',')]
     pub(crate) allow_hosts: Vec<String>,
@@ -57,12 +60,12 @@ pub(crate) struct ServeArguments {
     /// A URL that every signed checkpoint is posted to.
     #[arg(long, env = "CHANCERY_CHECKPOINT_URL")]
     pub(crate) checkpoint_url: Option<String>,
-    /// What to log, as in `info` or `chancery_server=debug`.
-    #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
-    pub(crate) log: String,
     /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
     #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
     pub(crate) github_api: String,
+    /// What to log, as in `info` or `chancery_server=debug`.
+    #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
+    pub(crate) log: String,
     /// Log JSON lines.
     #[arg(long, env = "CHANCERY_LOG_JSON")]
     pub(crate) log_json: bool,
@@ -98,10 +101,15 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
         socket: Some(socket),
         tls: arguments.tls_certificate.zip(arguments.tls_key),
         proxies,
+        limits: Limits {
+            max_connections_per_source: arguments.max_connections_per_address,
+            ..Limits::default()
+        },
         allowed_hosts: allowed.context("--allow-hosts")?,
         extra_ca_file: arguments.extra_ca_file,
         checkpoint_file: arguments.checkpoint_file,
         checkpoint_url: arguments.checkpoint_url,
+        github_api: arguments.github_api,
     })
 }
 
@@ -109,7 +117,6 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
 ///
 /// # Errors
 /// A text that is no network, or one that would trust everybody.
-        github_api: arguments.github_api,
 pub(crate) fn trusted_proxies(networks: &[String]) -> anyhow::Result<TrustedProxies> {
     let parse = |text: &String| {
         let network: ipnet::IpNet = text

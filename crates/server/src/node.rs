@@ -47,6 +47,8 @@ pub struct NodeConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Proxies in front of this node.
     pub proxies: TrustedProxies,
+    /// Bounds of what a peer may make this node wait for, and keep.
+    pub limits: Limits,
     /// Hosts and networks of special use that may be called.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Certificate authorities trusted for outgoing calls beside the public ones.
@@ -115,12 +117,13 @@ impl Node {
             Some(path) => Some(Endpoint::unix(path).await.map_err(Failure::start)?),
             None => None,
         };
+        let limits = config.limits;
         let (app, enrolment_code) = open(config, world).await?;
         let stop = CancellationToken::new();
         let router = crate::http::router(app.clone());
         let mut tasks = vec![tokio::spawn(jobs::run(app.clone(), stop.clone()))];
         for endpoint in std::iter::once(public).chain(local) {
-            let work = serve(endpoint, router.clone(), Limits::default(), stop.clone());
+            let work = serve(endpoint, router.clone(), limits, stop.clone());
             tasks.push(tokio::spawn(async move {
                 let _cut = work.await;
             }));

@@ -59,12 +59,13 @@ impl DemoWorld {
             socket: Some(socket.clone()),
             tls: None,
             proxies: TrustedProxies::default(),
+            limits: Limits::default(),
             allowed_hosts: vec![AllowedHost::new("127.0.0.1".parse()?)],
             extra_ca_file: None,
             checkpoint_file: Some(checkpoints),
             checkpoint_url: None,
-        };
             github_api: GITHUB_API.to_owned(),
+        };
         let node = Node::start(config, World::default()).await?;
         let around = Surroundings::start(base.clone(), None).await?;
         let (admin, public) = (Connection::to_socket(socket), Connection::to_url(&base)?);

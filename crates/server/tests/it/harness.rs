@@ -8,7 +8,7 @@ use chancery_core::random::DangerSeededRandom;
 use chancery_core::time::{FixedClock, Timestamp, Ttl};
 use chancery_server::App;
 use chancery_server::keys::RootKey;
-use chancery_server::listener::{LocalPeer, TrustedProxies};
+use chancery_server::listener::{Limits, LocalPeer, TrustedProxies};
 use chancery_server::node::{self, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Batch, Db, Expect, Sql, Statement};
@@ -340,12 +340,13 @@ fn config(place: &Place) -> NodeConfig {
         socket: None,
         tls: None,
         proxies: TrustedProxies::default(),
+        limits: Limits::default(),
         allowed_hosts: Vec::new(),
         extra_ca_file: None,
         checkpoint_file: None,
         checkpoint_url: None,
-    }
         github_api: "http://127.0.0.1:1".to_owned(),
+    }
 }
 
 /// What came back.
