@@ -27,10 +27,10 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// What a node is told when it starts.
 /// The interface of github.com.
 pub const GITHUB_API: &str = "https://api.github.com";
 
+/// What a node is told when it starts.
 #[derive(Debug)]
 pub struct NodeConfig {
     /// Where the data is.
@@ -57,11 +57,11 @@ pub struct NodeConfig {
     pub checkpoint_file: Option<PathBuf>,
     /// A URL that every signed checkpoint is posted to.
     pub checkpoint_url: Option<String>,
+    /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
+    pub github_api: String,
 }
 
 /// The parts of the world that a test replaces.
-    /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
-    pub github_api: String,
 #[derive(Clone, Debug)]
 pub struct World {
     /// The clock.
@@ -70,20 +70,20 @@ pub struct World {
     pub random: Arc<dyn Random>,
     /// Whether the clock is compared with the database's.
     pub checks_clock: bool,
+    /// How long one call to the outside may take.
+    pub outbound_timeout: Ttl,
 }
 
 impl Default for World {
-    /// How long one call to the outside may take.
-    pub outbound_timeout: Ttl,
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             checks_clock: true,
+            outbound_timeout: EgressConfig::default().total_timeout,
         }
     }
 }
-            outbound_timeout: EgressConfig::default().total_timeout,
 
 /// A node that serves.
 #[derive(Debug)]
@@ -148,12 +148,13 @@ impl Node {
         for task in self.tasks {
             let _ = task.await;
         }
-        if let Err(error) = jobs::integrator::run(&self.app).await {
-            tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
-        }
         if let Err(error) = flood::record_omitted(&self.app).await {
             tracing::warn!(%error, "how many failed authentications were left out was not recorded");
         }
+        if let Err(error) = jobs::integrator::run(&self.app).await {
+            tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
+        }
+        self.app.sinks.deliver(self.app.clock.now()).await;
         self.app.db.close().await;
     }
 }
@@ -179,6 +180,7 @@ pub async fn open_with(
         clock,
         random,
         checks_clock,
+        outbound_timeout,
     } = world;
     let now = clock.now();
     let db = Db::open(&config.database, options).await?;
@@ -187,9 +189,9 @@ pub async fn open_with(
     setup::ensure_tenants(&db, &config.root, &config.public_url, now, &*random).await?;
     let egress = Egress::new(
         EgressConfig {
-        outbound_timeout,
             allowed_hosts: config.allowed_hosts,
             extra_ca_file: config.extra_ca_file,
+            total_timeout: outbound_timeout,
             ..EgressConfig::default()
         },
         clock.clone(),
@@ -198,25 +200,20 @@ pub async fn open_with(
     // The feed's end is read before anything is loaded, so that no change can fall between.
     let end = change::end(&db).await?;
     let app = Arc::new(App {
-            total_timeout: outbound_timeout,
         node: NodeId::generate(now, &*random),
         directory: Directory::new(db.clone()),
         tenants: Tenants::new(Arc::new(config.root)),
         freshness: Freshness::default(),
         feed: FeedPosition::new(end),
         checks_clock,
-        issuer_keys: IssuerKeys::new(egress.clone(), clock.clone(), IssuerKeysConfig::default()),
-        sinks: Sinks {
-            file: config.checkpoint_file,
-            url: config.checkpoint_url,
-            egress,
-        },
-        db,
-        clock,
         flood: Flood::default(),
         proxies: config.proxies,
         egress: egress.clone(),
         github_api: config.github_api,
+        issuer_keys: IssuerKeys::new(egress.clone(), clock.clone(), IssuerKeysConfig::default()),
+        sinks: Sinks::new(config.checkpoint_file, config.checkpoint_url, egress),
+        db,
+        clock,
         random,
     });
     app.tenants.reload(&app.db).await?;

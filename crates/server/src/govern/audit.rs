@@ -182,6 +182,9 @@ pub struct LogState {
     pub size: u64,
     /// Whether a sink is configured; if not, verification says `unwitnessed`.
     pub witnessed: bool,
+    /// Since when the URL that checkpoints are posted to has taken none, RFC 3339; as this node knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_since: Option<String>,
 }
 
 /// The state of a tenant's log.
@@ -196,6 +199,10 @@ pub async fn state(app: &App, served: &Served) -> Result<LogState, Failure> {
         checkpoint: log::newest_checkpoint(&app.db, served.tenant.id).await?,
         size: head.map_or(0, |head| head.size),
         witnessed: !app.sinks.is_empty(),
+        behind_since: app
+            .sinks
+            .behind_since(served.tenant.id)
+            .map(|since| since.to_string()),
     })
 }
 
