@@ -2,9 +2,11 @@
 
 use crate::connection::{Connection, as_json};
 use crate::noun::{self, ListArguments, NounArguments, NounCommand, encode};
-use crate::print::Output;
+use crate::print::{Output, field};
+use crate::shorthand::Trust;
 use crate::{apply, shorthand};
 use clap::{Args, Subcommand};
+use hyper::Method;
 use serde_json::{Value, json};
 
 /// Arguments of `agent`.
@@ -58,9 +60,10 @@ pub(crate) struct CreateArguments {
     /// Who answers for it: a user's name, or `group:NAME`.
     #[arg(long)]
     owner: String,
-    /// What proves it: `k8s:ISSUER/NAMESPACE/SERVICEACCOUNT` or `github:OWNER/REPO@ID`.
+    /// What proves it: `k8s:ISSUER/NAMESPACE/SERVICEACCOUNT`, or `github:OWNER/REPO`, whose immutable id the
+    /// server looks up and pins (`github:OWNER/REPO@ID` where it cannot).
     #[arg(long)]
-    trust: Vec<String>,
+    trust: Vec<Trust>,
     /// What it may do for itself at most: `resource:scope`.
     #[arg(long)]
     allow: Vec<String>,
@@ -108,10 +111,10 @@ async fn create(arguments: CreateArguments, connection: &Connection, output: Out
         plan,
     } = arguments;
     let ceiling = shorthand::ceiling(&allow)?;
-    let bindings = trust
-        .iter()
-        .map(|trust| shorthand::binding(&name, trust, &audience))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut bindings = Vec::with_capacity(trust.len());
+    for trust in &trust {
+        bindings.push(binding(&name, trust, &audience, connection).await?);
+    }
     let clients = if with_secret {
         vec![json!({ "name": format!("{name}-secret"), "agent": name, "method": "client_secret_basic" })]
     } else {
@@ -128,6 +131,35 @@ async fn create(arguments: CreateArguments, connection: &Connection, output: Out
         apply::show(&steps, plan);
     }
     Ok(())
+}
+
+async fn binding(
+    agent: &str,
+    trust: &Trust,
+    audience: &str,
+    connection: &Connection,
+) -> anyhow::Result<Value> {
+    match trust {
+        Trust::Kubernetes {
+            issuer,
+            namespace,
+            account,
+        } => Ok(shorthand::kubernetes(
+            agent,
+            (issuer, namespace, account),
+            audience,
+        )),
+        Trust::RepositoryId(id) => Ok(shorthand::github(agent, (id, None), audience)),
+        Trust::Repository(repository) => {
+            let body = json!({ "repository": repository });
+            let ids = connection.send(Method::POST, "/bindings/github", &body).await?;
+            let (id, owner) = (
+                field(&ids, &["repository_id"]),
+                field(&ids, &["repository_owner_id"]),
+            );
+            Ok(shorthand::github(agent, (&id, Some(&owner)), audience))
+        }
+    }
 }
 
 async fn allow(name: &str, scopes: &[String], connection: &Connection, output: Output) -> anyhow::Result<()> {

@@ -179,6 +179,11 @@ async fn key(connection: &Connection, output: Output) -> anyhow::Result<()> {
     }
     print::line(&field(&state, &["verifier_key"]));
     print::note(&format!("\n{}", field(&state, &["checkpoint"])));
+    if let Some(since) = state.get("behind_since").and_then(Value::as_str) {
+        print::note(&format!(
+            "behind: the URL that checkpoints are posted to has taken none since {since}; the server's log says why"
+        ));
+    }
     if state.get("witnessed").and_then(Value::as_bool) != Some(true) {
         print::note(
             "unwitnessed: no checkpoint leaves this host; start the server with --checkpoint-file, or keep this one yourself",

@@ -164,3 +164,48 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn no_option_of_a_command_shares_its_name_with_a_global_one() {
+        let mut command = Arguments::command();
+        command.build();
+        let globals: Vec<String> = options(&command).collect();
+        assert!(globals.contains(&"token-file".to_owned()));
+        let mut below = Vec::new();
+        own_options(&Arguments::command(), &mut below);
+        for (place, name) in below {
+            assert!(!globals.contains(&name), "`{place} --{name}` hides the global option");
+        }
+    }
+
+    #[test]
+    fn a_token_to_ask_about_is_not_the_token_to_ask_with() {
+        for verb in ["introspect", "revoke"] {
+            let words = ["chancery", "--token-file", "mine", "token", verb, "--token", "theirs"];
+            let parsed = Arguments::try_parse_from(words).unwrap();
+            let printed = format!("{parsed:?}");
+            assert!(printed.contains("token_file: Some(\"mine\")"), "{printed}");
+            assert!(printed.contains("token: \"theirs\""), "{printed}");
+        }
+    }
+
+    fn options(command: &clap::Command) -> impl Iterator<Item = String> {
+        let global = command.get_arguments().filter(|argument| argument.is_global_set());
+        global.filter_map(|argument| argument.get_long().map(str::to_owned))
+    }
+
+    /// Options that commands define themselves. The command is not built, so that nothing is inherited yet.
+    fn own_options(command: &clap::Command, found: &mut Vec<(String, String)>) {
+        for below in command.get_subcommands() {
+            let name = |argument: &clap::Arg| argument.get_long().map(str::to_owned);
+            let own = below.get_arguments().filter_map(name);
+            found.extend(own.map(|option| (below.get_name().to_owned(), option)));
+            own_options(below, found);
+        }
+    }
+}

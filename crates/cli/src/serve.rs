@@ -3,8 +3,8 @@
 use crate::{logging, print, root_key};
 use anyhow::{Context as _, bail};
 use chancery_server::egress::AllowedHost;
-use chancery_server::listener::TrustedProxies;
-use chancery_server::node::{Node, NodeConfig, World};
+use chancery_server::listener::{Limits, TrustedProxies};
+use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, MIGRATIONS};
 use clap::Args;
@@ -45,6 +45,9 @@ pub(crate) struct ServeArguments {
     /// Networks of proxies that terminate TLS in front of this server (CIDR).
     #[arg(long, env = "CHANCERY_TRUSTED_PROXIES", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<String>,
+    /// How many connections one address (of IPv6: one /64) may have open. This machine and trusted proxies are excepted.
+    #[arg(long, env = "CHANCERY_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().max_connections_per_source)]
+    pub(crate) max_connections_per_address: usize,
     /// Hosts, host:port or networks of special use (private, loopback) that may be called.
     #[arg(long, env = "CHANCERY_ALLOW_HOSTS", value_delimiter = ',')]
     pub(crate) allow_hosts: Vec<String>,
@@ -57,6 +60,9 @@ pub(crate) struct ServeArguments {
     /// A URL that every signed checkpoint is posted to.
     #[arg(long, env = "CHANCERY_CHECKPOINT_URL")]
     pub(crate) checkpoint_url: Option<String>,
+    /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
+    #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
+    pub(crate) github_api: String,
     /// What to log, as in `info` or `chancery_server=debug`.
     #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
     pub(crate) log: String,
@@ -95,10 +101,15 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
         socket: Some(socket),
         tls: arguments.tls_certificate.zip(arguments.tls_key),
         proxies,
+        limits: Limits {
+            max_connections_per_source: arguments.max_connections_per_address,
+            ..Limits::default()
+        },
         allowed_hosts: allowed.context("--allow-hosts")?,
         extra_ca_file: arguments.extra_ca_file,
         checkpoint_file: arguments.checkpoint_file,
         checkpoint_url: arguments.checkpoint_url,
+        github_api: arguments.github_api,
     })
 }
 

@@ -1,54 +1,93 @@
 //! Shorthands of `agent create`: `--trust` for runtime bindings, `--allow` for ceiling and grant.
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// A runtime binding from `k8s:ISSUER/NAMESPACE/SERVICEACCOUNT` or `github:OWNER/REPO@REPOSITORY_ID`.
-///
-/// # Errors
-/// A text of neither form.
-pub(crate) fn binding(agent: &str, trust: &str, audience: &str) -> anyhow::Result<Value> {
-    let (kind, rest) = trust.split_once(':').ok_or_else(|| unknown(trust))?;
-    match kind {
-        "k8s" => {
-            let parts: Vec<&str> = rest.split('/').collect();
-            let [issuer, namespace, account] = parts.as_slice() else {
-                return Err(unknown(trust));
-            };
-            Ok(json!({
-                "name": format!("{agent}-{namespace}-{account}"),
-                "issuer": issuer,
-                "audience": audience,
-                "agent": agent,
-                "claims": {
-                    "/kubernetes.io/namespace": namespace,
-                    "/kubernetes.io/serviceaccount/name": account,
-                },
-                "instance": ["/kubernetes.io/pod/name", "/kubernetes.io/pod/uid"],
-            }))
+/// What proves an agent, as `--trust` names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// `k8s:ISSUER/NAMESPACE/SERVICEACCOUNT`.
+    Kubernetes {
+        /// The trusted issuer's name.
+        issuer: String,
+        /// The namespace.
+        namespace: String,
+        /// The service account.
+        account: String,
+    },
+    /// `github:OWNER/REPO`, whose ids the server looks up.
+    Repository(String),
+    /// `github:OWNER/REPO@ID`.
+    RepositoryId(String),
+}
+
+impl std::str::FromStr for Trust {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let unknown = || {
+            anyhow!(
+                "`{text}` is neither k8s:ISSUER/NAMESPACE/SERVICEACCOUNT nor github:OWNER/REPO nor github:OWNER/REPO@ID"
+            )
+        };
+        let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
+        match (kind, rest.split_once('@')) {
+            ("k8s", _) => {
+                let parts: Vec<&str> = rest.split('/').collect();
+                let [issuer, namespace, account] = parts.as_slice() else {
+                    return Err(unknown());
+                };
+                Ok(Self::Kubernetes {
+                    issuer: (*issuer).to_owned(),
+                    namespace: (*namespace).to_owned(),
+                    account: (*account).to_owned(),
+                })
+            }
+            ("github", None) if rest.contains('/') => Ok(Self::Repository(rest.to_owned())),
+            ("github", Some((repository, id))) if repository.contains('/') && is_number(id) => {
+                Ok(Self::RepositoryId(id.to_owned()))
+            }
+            _ => Err(unknown()),
         }
-        "github" => github(agent, rest, audience),
-        _ => Err(unknown(trust)),
     }
 }
 
-/// Names can be given up and taken by others, ids cannot: only the id is pinned.
-fn github(agent: &str, rest: &str, audience: &str) -> anyhow::Result<Value> {
-    let Some((repository, id)) = rest.split_once('@') else {
-        bail!("give the repository's immutable id: github:{rest}@ID\nhint: gh api repos/{rest} --jq .id");
-    };
-    if !id.bytes().all(|byte| byte.is_ascii_digit()) || id.is_empty() || !repository.contains('/') {
-        bail!("`github:{rest}` is not github:OWNER/REPO@ID");
+/// A runtime binding of an agent to a Kubernetes service account.
+pub(crate) fn kubernetes(
+    agent: &str,
+    (issuer, namespace, account): (&str, &str, &str),
+    audience: &str,
+) -> Value {
+    json!({
+        "name": format!("{agent}-{namespace}-{account}"),
+        "issuer": issuer,
+        "audience": audience,
+        "agent": agent,
+        "claims": {
+            "/kubernetes.io/namespace": namespace,
+            "/kubernetes.io/serviceaccount/name": account,
+        },
+        "instance": ["/kubernetes.io/pod/name", "/kubernetes.io/pod/uid"],
+    })
+}
+
+/// A runtime binding of an agent to a GitHub repository. Names can be given up and taken by others, ids cannot:
+/// only ids are pinned, the owner's too where it is known.
+pub(crate) fn github(agent: &str, (repository, owner): (&str, Option<&str>), audience: &str) -> Value {
+    let mut claims = Map::new();
+    claims.insert("repository_id".to_owned(), Value::from(repository));
+    if let Some(owner) = owner {
+        claims.insert("repository_owner_id".to_owned(), Value::from(owner));
     }
-    Ok(json!({
-        "name": format!("{agent}-github-{id}"),
+    json!({
+        "name": format!("{agent}-github-{repository}"),
         "issuer": "github",
         "audience": audience,
         "agent": agent,
-        "claims": { "repository_id": id },
+        "claims": claims,
         "instance": ["run_id", "sha", "ref"],
-    }))
+    })
 }
 
 /// The ceiling of `resource:scope` texts.
@@ -82,8 +121,8 @@ pub(crate) fn grants(agent: &str, ceiling: &BTreeMap<String, Vec<String>>) -> Ve
     ceiling.iter().map(grant).collect()
 }
 
-fn unknown(trust: &str) -> anyhow::Error {
-    anyhow!("`{trust}` is neither k8s:ISSUER/NAMESPACE/SERVICEACCOUNT nor github:OWNER/REPO@ID")
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -92,15 +131,40 @@ mod tests {
 
     #[test]
     fn kubernetes_pins_namespace_and_account() {
-        let binding = binding("bot", "k8s:cluster/prod/bot", "https://id.example").unwrap();
+        let binding = kubernetes("bot", ("cluster", "prod", "bot"), "https://id.example");
         assert_eq!(binding["claims"]["/kubernetes.io/namespace"], "prod");
-        assert!(super::binding("bot", "k8s:cluster/prod", "x").is_err());
+        assert_eq!(binding["claims"]["/kubernetes.io/serviceaccount/name"], "bot");
+        assert!("k8s:cluster/prod".parse::<Trust>().is_err());
     }
 
     #[test]
-    fn github_pins_the_id_and_never_the_name() {
-        let binding = binding("bot", "github:acme/app@42", "https://id.example").unwrap();
-        assert_eq!(binding["claims"], json!({ "repository_id": "42" }));
-        assert!(super::binding("bot", "github:acme/app", "x").is_err());
+    fn github_pins_ids_and_never_the_name() {
+        let binding = github("bot", ("42", Some("7")), "https://id.example");
+        let pinned = json!({ "repository_id": "42", "repository_owner_id": "7" });
+        assert_eq!(binding["claims"], pinned);
+        assert_eq!(
+            github("bot", ("42", None), "x")["claims"],
+            json!({ "repository_id": "42" })
+        );
+    }
+
+    #[test]
+    fn github_takes_a_name_to_look_up_or_an_id() {
+        let parse = |text: &str| text.parse::<Trust>();
+        let (name, id) = (
+            parse("github:acme/app").unwrap(),
+            parse("github:acme/app@42").unwrap(),
+        );
+        assert_eq!(name, Trust::Repository("acme/app".to_owned()));
+        assert_eq!(id, Trust::RepositoryId("42".to_owned()));
+        for text in [
+            "github:acme",
+            "github:acme/app@",
+            "github:acme/app@x",
+            "gitlab:a/b",
+            "acme/app",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
     }
 }

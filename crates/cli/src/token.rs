@@ -54,17 +54,17 @@ enum TokenCommand {
     Introspect {
         #[command(flatten)]
         proof: ProofArguments,
-        /// A file with the token.
+        /// The file with the token; `-` for standard input.
         #[arg(long)]
-        token_file: PathBuf,
+        token: PathBuf,
     },
     /// Revoke a token of this client.
     Revoke {
         #[command(flatten)]
         proof: ProofArguments,
-        /// A file with the token.
+        /// The file with the token; `-` for standard input.
         #[arg(long)]
-        token_file: PathBuf,
+        token: PathBuf,
     },
 }
 
@@ -103,14 +103,14 @@ pub(crate) async fn run(
             }
             show(output, &post(connection, "/token", &form).await?);
         }
-        TokenCommand::Introspect { proof, token_file } => {
+        TokenCommand::Introspect { proof, token } => {
             let mut form = proof_form(&proof)?;
-            form.push(("token", read(&token_file)?));
+            form.push(("token", read(&token)?));
             print::json(&post(connection, "/introspect", &form).await?);
         }
-        TokenCommand::Revoke { proof, token_file } => {
+        TokenCommand::Revoke { proof, token } => {
             let mut form = proof_form(&proof)?;
-            form.push(("token", read(&token_file)?));
+            form.push(("token", read(&token)?));
             post(connection, "/revoke", &form).await?;
             print::line("the token is not in force");
         }
@@ -158,7 +158,10 @@ fn show(output: Output, answer: &Value) {
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<String> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+    let text = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())?
+    } else {
+        std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?
+    };
     Ok(text.trim().to_owned())
 }

@@ -98,4 +98,7 @@ pub enum DenyReason {
     AgentTokenRefused,
     /// No grant covers this agent, principal and resource.
     ConsentRequired,
+    /// Policy permits it, but the budget of a grant that it needs is used up. Not a fact that policies read:
+    /// it is found out when the token is recorded.
+    BudgetUsedUp,
 }

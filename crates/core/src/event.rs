@@ -99,6 +99,8 @@ pub enum EventKind {
     TokenRevoked,
     /// A caller could not be authenticated.
     AuthenticationFailed,
+    /// Callers could not be authenticated, more often than is recorded one by one.
+    AuthenticationFailuresOmitted,
     /// A noun was changed.
     Changed(Noun, Change),
     /// A signing key was made or retired.
@@ -156,6 +158,7 @@ impl fmt::Display for EventKind {
             Self::TokenIssued => f.write_str("token.issued"),
             Self::TokenRevoked => f.write_str("token.revoked"),
             Self::AuthenticationFailed => f.write_str("authentication.failed"),
+            Self::AuthenticationFailuresOmitted => f.write_str("authentication.failures_omitted"),
             Self::Changed(noun, change) => write!(f, "{noun}.{}", change.as_str()),
             Self::KeyChanged => f.write_str("key.changed"),
             Self::ManagementDenied => f.write_str("management.denied"),

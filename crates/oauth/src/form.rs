@@ -39,6 +39,12 @@ impl Parameters {
             let mut halves = pair.splitn(2, |&byte| byte == b'=');
             let name = decode(halves.next().unwrap_or_default())?;
             let value = decode(halves.next().unwrap_or_default())?;
+            // No parameter may hold it (RFC 6749 appendix A), and not every database can.
+            if value.contains('\0') || name.contains('\0') {
+                return Err(OAuthError::invalid_request(
+                    "a parameter holds the character U+0000",
+                ));
+            }
             parameters.add(name, value)?;
         }
         Ok(parameters)
@@ -157,6 +163,13 @@ mod tests {
     #[test]
     fn broken_encoding_is_refused() {
         for body in [&b"a=%"[..], b"a=%4", b"a=%zz", b"a=%ff", b"a=\xff"] {
+            assert!(Parameters::parse(body).is_err());
+        }
+    }
+
+    #[test]
+    fn a_parameter_with_nul_is_refused() {
+        for body in [&b"audience=a%00b"[..], b"a%00=b", b"audience=\0"] {
             assert!(Parameters::parse(body).is_err());
         }
     }

@@ -95,6 +95,10 @@ fn describe(reason: DenyReason, decision: &Decision) -> String {
         ),
         DenyReason::AgentTokenRefused => format!("policy does not permit `mint_agent_token` to {agent}"),
         DenyReason::ConsentRequired => "no grant covers this; consent would permit it".to_owned(),
+        DenyReason::BudgetUsedUp => format!(
+            "every limit and policy permits it, but the budget of the grant is used up; an administrator may raise \
+             `budget` of the grant to {agent}"
+        ),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The permit: proof that policy allowed one exact proposal.
 
-use chancery_core::decision::Decision;
+use chancery_core::decision::{Decision, DecisionOutcome, DenyReason};
 use chancery_core::proposal::{Facts, TokenPlan};
 use chancery_core::scope::Authority;
 
@@ -20,6 +20,18 @@ impl Permit {
             plan,
             given,
         }
+    }
+
+    /// Takes the permit back before anything was signed: the decision to store instead, which gives nothing.
+    #[must_use]
+    pub fn withdraw(self, reason: DenyReason) -> Decision {
+        let mut decision = self.decision;
+        decision.outcome = DecisionOutcome::Deny;
+        decision.reason = Some(reason);
+        for row in &mut decision.rows {
+            row.given = false;
+        }
+        decision
     }
 
     /// The decision to store.

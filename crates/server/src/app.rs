@@ -2,10 +2,13 @@
 //! the cached directory.
 
 use crate::directory::cache::Directory;
+use crate::egress::Egress;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
 use crate::error::Failure;
+use crate::issue::flood::Flood;
 use crate::jobs::feed::FeedPosition;
 use crate::jobs::freshness::Freshness;
+use crate::listener::TrustedProxies;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
 use chancery_core::id::{BatchId, Id as _, NodeId, TenantId};
@@ -41,8 +44,16 @@ pub struct App {
     pub feed: FeedPosition,
     /// Whether this node compares its clock with the database's. Off only under a test's fixed clock.
     pub checks_clock: bool,
+    /// How often failed authentications are recorded.
+    pub flood: Flood,
+    /// Proxies that are believed about the address of a client.
+    pub proxies: TrustedProxies,
     /// Keys of trusted issuers.
     pub issuer_keys: IssuerKeys,
+    /// The way out.
+    pub egress: Arc<Egress>,
+    /// The base URL of GitHub's interface, where the ids of repositories are looked up.
+    pub github_api: String,
     /// Where checkpoints go.
     pub sinks: Sinks,
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in a use case, apart from the errors of a protocol.
 
+use crate::egress::RepositoryError;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_store::DbError;
 
@@ -64,16 +65,57 @@ pub enum Refusal {
     /// A value breaks a rule.
     #[error("{0}")]
     Invalid(String),
+    /// The ids of a repository could not be looked up.
+    #[error("the ids of `{repository}` are not known: {error}")]
+    Repository {
+        /// The repository.
+        repository: String,
+        /// Why not.
+        error: RepositoryError,
+    },
     /// The request's idempotency key was used for another request.
     #[error("this idempotency key was used for another request")]
     KeyReused,
 }
 
 impl Refusal {
+    /// How to fix it, where there is a way.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Repository { repository, error } => Some(repository_hint(repository, error)),
+            Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::Conflict(_)
+            | Self::Lifecycle { .. }
+            | Self::Invalid(_)
+            | Self::KeyReused => None,
+        }
+    }
+
     /// A spec that breaks a rule of its own.
     pub fn spec(error: &chancery_core::noun::SpecError) -> Self {
         Self::Invalid(error.to_string())
     }
+}
+
+fn repository_hint(repository: &str, error: &RepositoryError) -> String {
+    if *error == RepositoryError::Name {
+        return "write github:OWNER/REPO, or github:OWNER/REPO@ID with the repository's id".to_owned();
+    }
+    let fence = match error {
+        RepositoryError::Unreachable(error) => error.hint().map(|hint| format!("{hint}; or ")),
+        RepositoryError::Name
+        | RepositoryError::Unknown
+        | RepositoryError::Renamed
+        | RepositoryError::Limited
+        | RepositoryError::Status(_)
+        | RepositoryError::Malformed => None,
+    };
+    format!(
+        "{}give the id yourself: github:{repository}@ID. `gh api repos/{repository} --jq .id` prints it, and in a \
+         workflow it is github.repository_id",
+        fence.unwrap_or_default()
+    )
 }
 
 impl Failure {
@@ -91,6 +133,9 @@ impl Failure {
     pub fn to_oauth(&self) -> OAuthError {
         match self {
             Self::OAuth(error) => error.clone(),
+            Self::Database(DbError::TextWithNul) => {
+                OAuthError::invalid_request("a text holds the character U+0000")
+            }
             Self::Stale(_) | Self::Database(_) => OAuthError::new(
                 ErrorCode::TemporarilyUnavailable,
                 "not available at the moment; try again",

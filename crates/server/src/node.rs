@@ -5,6 +5,7 @@ use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::{AllowedHost, Egress, EgressConfig};
 use crate::error::Failure;
+use crate::issue::flood::{self, Flood};
 use crate::jobs::feed::{self, FeedPosition};
 use crate::jobs::freshness::Freshness;
 use crate::jobs::{self, expiry};
@@ -26,6 +27,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+/// The interface of github.com.
+pub const GITHUB_API: &str = "https://api.github.com";
+
 /// What a node is told when it starts.
 #[derive(Debug)]
 pub struct NodeConfig {
@@ -43,6 +47,8 @@ pub struct NodeConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Proxies in front of this node.
     pub proxies: TrustedProxies,
+    /// Bounds of what a peer may make this node wait for, and keep.
+    pub limits: Limits,
     /// Hosts and networks of special use that may be called.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Certificate authorities trusted for outgoing calls beside the public ones.
@@ -51,6 +57,8 @@ pub struct NodeConfig {
     pub checkpoint_file: Option<PathBuf>,
     /// A URL that every signed checkpoint is posted to.
     pub checkpoint_url: Option<String>,
+    /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
+    pub github_api: String,
 }
 
 /// The parts of the world that a test replaces.
@@ -62,6 +70,8 @@ pub struct World {
     pub random: Arc<dyn Random>,
     /// Whether the clock is compared with the database's.
     pub checks_clock: bool,
+    /// How long one call to the outside may take.
+    pub outbound_timeout: Ttl,
 }
 
 impl Default for World {
@@ -70,6 +80,7 @@ impl Default for World {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             checks_clock: true,
+            outbound_timeout: EgressConfig::default().total_timeout,
         }
     }
 }
@@ -106,12 +117,13 @@ impl Node {
             Some(path) => Some(Endpoint::unix(path).await.map_err(Failure::start)?),
             None => None,
         };
+        let limits = config.limits;
         let (app, enrolment_code) = open(config, world).await?;
         let stop = CancellationToken::new();
         let router = crate::http::router(app.clone());
         let mut tasks = vec![tokio::spawn(jobs::run(app.clone(), stop.clone()))];
         for endpoint in std::iter::once(public).chain(local) {
-            let work = serve(endpoint, router.clone(), Limits::default(), stop.clone());
+            let work = serve(endpoint, router.clone(), limits, stop.clone());
             tasks.push(tokio::spawn(async move {
                 let _cut = work.await;
             }));
@@ -136,9 +148,13 @@ impl Node {
         for task in self.tasks {
             let _ = task.await;
         }
+        if let Err(error) = flood::record_omitted(&self.app).await {
+            tracing::warn!(%error, "how many failed authentications were left out was not recorded");
+        }
         if let Err(error) = jobs::integrator::run(&self.app).await {
             tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
         }
+        self.app.sinks.deliver(self.app.clock.now()).await;
         self.app.db.close().await;
     }
 }
@@ -164,6 +180,7 @@ pub async fn open_with(
         clock,
         random,
         checks_clock,
+        outbound_timeout,
     } = world;
     let now = clock.now();
     let db = Db::open(&config.database, options).await?;
@@ -174,6 +191,7 @@ pub async fn open_with(
         EgressConfig {
             allowed_hosts: config.allowed_hosts,
             extra_ca_file: config.extra_ca_file,
+            total_timeout: outbound_timeout,
             ..EgressConfig::default()
         },
         clock.clone(),
@@ -188,12 +206,12 @@ pub async fn open_with(
         freshness: Freshness::default(),
         feed: FeedPosition::new(end),
         checks_clock,
+        flood: Flood::default(),
+        proxies: config.proxies,
+        egress: egress.clone(),
+        github_api: config.github_api,
         issuer_keys: IssuerKeys::new(egress.clone(), clock.clone(), IssuerKeysConfig::default()),
-        sinks: Sinks {
-            file: config.checkpoint_file,
-            url: config.checkpoint_url,
-            egress,
-        },
+        sinks: Sinks::new(config.checkpoint_file, config.checkpoint_url, egress),
         db,
         clock,
         random,

@@ -77,22 +77,22 @@ pub async fn ensure_tenants(
     }
     // Another node that starts at the same time may be first; then there is nothing left to do.
     let system = format!("{public_url}/t/{SYSTEM_TENANT}");
-    let _ = create_tenant(db, root, SYSTEM_TENANT, &system, now, random).await?;
-    let _ = create_tenant(db, root, DEFAULT_TENANT, public_url, now, random).await?;
+    let by = (&Actor::System(SystemActor::Setup), now);
+    let _ = create_tenant(db, root, (SYSTEM_TENANT, &system), by, random).await?;
+    let _ = create_tenant(db, root, (DEFAULT_TENANT, public_url), by, random).await?;
     Ok(())
 }
 
-/// Creates one tenant with its keys, the default policies and the start of its log, in one batch, which is
-/// refused with label `exists` if the name or base URL is taken.
+/// Creates one tenant with its keys, the default policies and the start of its log, in one batch that names who
+/// asked for it, and is refused with label `exists` if the name or base URL is taken.
 ///
 /// # Errors
 /// The database's; a base URL that breaks a rule.
 pub async fn create_tenant(
     db: &Db,
     root: &RootKey,
-    name: &str,
-    base_url: &str,
-    now: Timestamp,
+    (name, base_url): (&str, &str),
+    (actor, now): (&Actor, Timestamp),
     random: &dyn Random,
 ) -> Result<Outcome, Failure> {
     let id = TenantId::generate(now, random);
@@ -122,11 +122,11 @@ pub async fn create_tenant(
         mac: mac.expose_secret(),
         log_generation: head.log_generation,
     };
-    let started = event(&tenant, EventKind::LogStarted, now, random);
+    let started = event(&tenant, EventKind::LogStarted, (actor, now), random);
     let created = event(
         &tenant,
         EventKind::Changed(Noun::Tenant, Change::Created),
-        now,
+        (actor, now),
         random,
     );
     let batch = Batch::new(BatchId::generate(now, random))
@@ -170,9 +170,8 @@ pub async fn add_tenant(
     let outcome = create_tenant(
         &app.db,
         app.tenants.root(),
-        name.as_str(),
-        &base,
-        caller.now,
+        (name.as_str(), &base),
+        (&caller.actor, caller.now),
         &*app.random,
     )
     .await?;
@@ -263,7 +262,7 @@ fn own_interface(
     };
     Ok(Record {
         id: ResourceId::generate(now, random),
-        name: "chancery".parse().map_err(Failure::internal)?,
+        name: OWN_INTERFACE.parse().map_err(Failure::internal)?,
         state: Lifecycle::Active,
         generation: 0,
         version: 1,
@@ -286,7 +285,7 @@ fn own_interface(
     })
 }
 
-fn event(tenant: &Tenant, kind: EventKind, now: Timestamp, random: &dyn Random) -> Event {
+fn event(tenant: &Tenant, kind: EventKind, (actor, now): (&Actor, Timestamp), random: &dyn Random) -> Event {
     let state = serde_json::to_string(tenant).unwrap_or_default();
     Event {
         id: EventId::generate(now, random),
@@ -294,7 +293,7 @@ fn event(tenant: &Tenant, kind: EventKind, now: Timestamp, random: &dyn Random) 
         time: now,
         kind,
         outcome: EventOutcome::Ok,
-        actor: Actor::System(SystemActor::Setup),
+        actor: actor.clone(),
         ids: vec![("tenant", tenant.id.to_string())],
         decision: None,
         parts: vec![Part {
@@ -305,6 +304,8 @@ fn event(tenant: &Tenant, kind: EventKind, now: Timestamp, random: &dyn Random) 
     }
 }
 
+/// The name of the resource that the administration interface is. Every tenant is made with it.
+pub const OWN_INTERFACE: &str = "chancery";
 /// Where the administration interface lies below a tenant's base.
 pub const API_PATH: &str = "/api/v1";
 

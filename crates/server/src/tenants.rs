@@ -39,6 +39,9 @@ pub struct ActivePolicy {
 pub struct Tenants {
     root: Arc<RootKey>,
     map: ArcSwap<Map>,
+    /// Held from reading the database to putting in place what was read: what was read earlier never replaces
+    /// what was read later, or a suspended tenant could come back to life on this node.
+    turn: tokio::sync::Mutex<()>,
 }
 
 /// Tenants by id, and ids by where they are reached: host, port and path without the scheme.
@@ -63,6 +66,7 @@ impl Tenants {
         Self {
             root,
             map: ArcSwap::default(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 
@@ -105,6 +109,7 @@ impl Tenants {
     /// # Errors
     /// The database's, or keys that do not open.
     pub async fn reload(&self, db: &Db) -> Result<(), Failure> {
+        let _turn = self.turn.lock().await;
         let mut map = Map::default();
         for tenant in chancery_store::all_tenants(db).await? {
             if tenant.state == Lifecycle::Retired {
@@ -123,15 +128,14 @@ impl Tenants {
     /// # Errors
     /// As [`Self::reload`].
     pub async fn reload_one(&self, db: &Db, id: TenantId) -> Result<(), Failure> {
+        let _turn = self.turn.lock().await;
         let Some(tenant) = record::find_by_id(db, id, id).await? else {
             return Ok(());
         };
         let served = Arc::new(self.load(db, tenant, None).await?);
-        self.map.rcu(|map| {
-            let mut map = Map::clone(map);
-            map.insert(served.clone());
-            map
-        });
+        let mut map = Map::clone(&self.map.load());
+        map.insert(served);
+        self.map.store(Arc::new(map));
         Ok(())
     }
 

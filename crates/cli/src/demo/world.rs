@@ -6,8 +6,8 @@ use crate::{apply, logging, print, serve};
 use anyhow::{Context as _, anyhow};
 use chancery_server::egress::AllowedHost;
 use chancery_server::keys::RootKey;
-use chancery_server::listener::TrustedProxies;
-use chancery_server::node::{Node, NodeConfig, World};
+use chancery_server::listener::{Limits, TrustedProxies};
+use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::DatabaseUrl;
 use chancery_server::world::SystemRandom;
 use serde_json::Value;
@@ -59,10 +59,12 @@ impl DemoWorld {
             socket: Some(socket.clone()),
             tls: None,
             proxies: TrustedProxies::default(),
+            limits: Limits::default(),
             allowed_hosts: vec![AllowedHost::new("127.0.0.1".parse()?)],
             extra_ca_file: None,
             checkpoint_file: Some(checkpoints),
             checkpoint_url: None,
+            github_api: GITHUB_API.to_owned(),
         };
         let node = Node::start(config, World::default()).await?;
         let around = Surroundings::start(base.clone(), None).await?;

@@ -1,5 +1,5 @@
 //! Configuration as code: a document of nouns is compared with what is stored; what differs is changed, all in
-//! one batch, or nothing. And the reverse: everything stored as a document.
+//! one batch, or nothing. The reverse is `export`.
 
 use crate::app::App;
 use crate::directory::change::{self, Caller, Work};
@@ -8,6 +8,7 @@ use crate::directory::secret;
 use crate::directory::view::View;
 use crate::error::{Failure, Refusal};
 use crate::govern::policy;
+use crate::setup::OWN_INTERFACE;
 use crate::tenants::Served;
 use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
@@ -18,9 +19,9 @@ use chancery_core::grant::{GrantSpec, Principal};
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun, Record};
-use chancery_core::resource::ResourceSpec;
+use chancery_core::resource::{Resource, ResourceSpec};
 use chancery_core::user::UserSpec;
-use chancery_store::{Page, Stored, record};
+use chancery_store::{Stored, record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -121,7 +122,7 @@ pub async fn apply(
     let items = Items::read(document)?;
     items.announce(&mut planner.view);
     planner.all(items.issuers).await?;
-    planner.all(items.resources).await?;
+    planner.resources(items.resources).await?;
     planner.all(items.blueprints).await?;
     planner.all(items.users).await?;
     planner.all(items.agents).await?;
@@ -141,61 +142,8 @@ pub async fn apply(
         }
         return Ok(steps);
     }
-    let first = steps.iter().find(|step| step.action != StepAction::Unchanged);
-    let (noun, name) = first.map_or((Noun::Agent, String::new()), |step| {
-        (step.noun, step.name.clone())
-    });
-    change::commit(app, caller, work, (noun, &name)).await?;
+    change::commit(app, caller, work).await?;
     Ok(steps)
-}
-
-/// Everything stored in a tenant, as a document. Secrets are not part of it.
-///
-/// # Errors
-/// The database's.
-pub async fn export(app: &App, served: &Served) -> Result<Document, Failure> {
-    let mut document = Document {
-        trusted_issuers: exported::<TrustedIssuerSpec>(app, served).await?,
-        resources: exported::<ResourceSpec>(app, served).await?,
-        blueprints: exported::<BlueprintSpec>(app, served).await?,
-        users: exported::<UserSpec>(app, served).await?,
-        agents: exported::<AgentSpec>(app, served).await?,
-        clients: exported::<ClientSpec>(app, served).await?,
-        runtime_bindings: exported::<RuntimeBindingSpec>(app, served).await?,
-        grants: exported::<GrantSpec>(app, served).await?,
-        policy: Some(served.policy.set.text().to_owned()),
-    };
-    // A runtime binding makes its own client.
-    document
-        .clients
-        .retain(|client| client.get("method").and_then(Value::as_str) != Some("runtime"));
-    Ok(document)
-}
-
-async fn exported<S: Stored>(app: &App, served: &Served) -> Result<Vec<Map<String, Value>>, Failure> {
-    let mut items = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = Page {
-            after: &after,
-            state: None,
-            limit: 500,
-        };
-        let records = record::list::<S>(&app.db, served.tenant.id, &page).await?;
-        let Some(last) = records.last() else {
-            return Ok(items);
-        };
-        after = last.name.to_string();
-        for record in records.iter().filter(|record| record.state != Lifecycle::Retired) {
-            let mut item = Map::new();
-            item.insert("name".to_owned(), Value::from(record.name.as_str()));
-            item.insert("state".to_owned(), Value::from(record.state.as_str()));
-            if let Value::Object(spec) = serde_json::to_value(&record.spec).map_err(Failure::internal)? {
-                item.extend(spec);
-            }
-            items.push(item);
-        }
-    }
 }
 
 /// One item of a document.
@@ -306,6 +254,20 @@ impl Planner<'_> {
             self.one(name, item, stored).await?;
         }
         Ok(())
+    }
+
+    /// The URI of the administration interface is the tenant's own, whatever environment a file comes from.
+    async fn resources(&mut self, mut items: Vec<Item<ResourceSpec>>) -> Result<(), Failure> {
+        let is_own = |item: &&mut Item<ResourceSpec>| {
+            item.name
+                .as_ref()
+                .is_some_and(|name| name.as_str() == OWN_INTERFACE)
+        };
+        for item in items.iter_mut().filter(is_own) {
+            let own: Resource = change::load(self.app, self.served.tenant.id, OWN_INTERFACE).await?;
+            item.spec.uri = own.spec.uri;
+        }
+        self.all(items).await
     }
 
     /// Plans one item and tells what it did.

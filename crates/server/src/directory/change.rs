@@ -72,13 +72,39 @@ pub struct Work {
     pub statements: Vec<Statement>,
     /// What nodes must forget.
     pub changed: Vec<(TenantId, Changed)>,
+    /// What the statements from a place on are about.
+    subjects: Vec<(usize, Noun, Name)>,
 }
 
 impl Work {
+    /// A change of one record.
+    pub fn on(
+        (noun, name): (Noun, &Name),
+        statements: Vec<Statement>,
+        changed: Vec<(TenantId, Changed)>,
+    ) -> Self {
+        Self {
+            statements,
+            changed,
+            subjects: vec![(0, noun, name.clone())],
+        }
+    }
+
     /// Adds another planned change.
     pub fn extend(&mut self, other: Self) {
+        let start = self.statements.len();
+        let moved = |(place, noun, name)| (start + place, noun, name);
+        self.subjects.extend(other.subjects.into_iter().map(moved));
         self.statements.extend(other.statements);
         self.changed.extend(other.changed);
+    }
+
+    /// What the statement at this place is about.
+    fn subject(&self, place: usize) -> Option<(Noun, &Name)> {
+        let before = self.subjects.iter().rev().find(|(start, _, _)| *start <= place);
+        before
+            .or(self.subjects.first())
+            .map(|(_, noun, name)| (*noun, name))
     }
 }
 
@@ -245,29 +271,27 @@ pub fn plan_step<S: Managed>(
 /// Commits planned changes in one batch, and with them the request's idempotency key.
 ///
 /// # Errors
-/// [`Refusal::Exists`] or [`Refusal::Conflict`] when somebody was first; the database's.
-pub async fn commit(
-    app: &App,
-    caller: &Caller,
-    work: Work,
-    (noun, name): (Noun, &str),
-) -> Result<(), Failure> {
+/// [`Refusal::Exists`] or [`Refusal::Conflict`] when somebody was first, naming the record that they were first
+/// with; the database's.
+pub async fn commit(app: &App, caller: &Caller, mut work: Work) -> Result<(), Failure> {
     if work.statements.is_empty() {
         return Ok(());
     }
-    let batch = app
-        .batch(caller.now)
-        .extend(caller.spend_once())
-        .extend(work.statements);
-    match app.commit(batch, &work.changed).await? {
-        Outcome::Committed => Ok(()),
-        Outcome::Refused { label: "exists", .. } => Err(Refusal::Exists {
-            noun,
-            name: name.to_owned(),
-        }
-        .into()),
-        Outcome::Refused { .. } => Err(Refusal::Conflict(name.to_owned()).into()),
+    let once = caller.spend_once();
+    let ahead = usize::from(once.is_some());
+    let statements = std::mem::take(&mut work.statements);
+    let batch = app.batch(caller.now).extend(once).extend(statements);
+    let Outcome::Refused { label, position, .. } = app.commit(batch, &work.changed).await? else {
+        return Ok(());
+    };
+    let Some((noun, name)) = work.subject(position.saturating_sub(ahead)) else {
+        return Err(Failure::Internal("a refused change is about nothing".to_owned()));
+    };
+    let name = name.to_string();
+    if label == "exists" {
+        return Err(Refusal::Exists { noun, name }.into());
     }
+    Err(Refusal::Conflict(name).into())
 }
 
 /// The stored record with this name or id, read past the cache.
@@ -334,21 +358,21 @@ fn recorded<S: Stored>(
         }],
     };
     let id = *record.id.as_bytes();
-    Ok(Work {
-        statements: vec![
-            statement,
-            feed::insert(tenant, S::NOUN, id, record.generation, caller.now),
-            audit::statement(served.keys.seal(), &event, &*app.random)?,
-        ],
-        changed: vec![(
-            tenant,
-            Changed::Noun {
-                noun: S::NOUN,
-                id,
-                generation: record.generation,
-            },
-        )],
-    })
+    let statements = vec![
+        statement,
+        feed::insert(tenant, S::NOUN, id, record.generation, caller.now),
+        audit::statement(served.keys.seal(), &event, &*app.random)?,
+    ];
+    let changed = Changed::Noun {
+        noun: S::NOUN,
+        id,
+        generation: record.generation,
+    };
+    Ok(Work::on(
+        (S::NOUN, &record.name),
+        statements,
+        vec![(tenant, changed)],
+    ))
 }
 
 /// How long an idempotency key is remembered.

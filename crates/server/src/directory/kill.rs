@@ -82,7 +82,7 @@ async fn kill_one<S: Managed>(
     let stops = stops(app, tenant, S::NOUN, killed.name.as_str()).await?;
     let remains = remains(app, tenant).await?;
     if !dry_run {
-        change::commit(app, caller, work, (S::NOUN, killed.name.as_str())).await?;
+        change::commit(app, caller, work).await?;
     }
     Ok(KillReport {
         noun: S::NOUN,

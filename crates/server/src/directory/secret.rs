@@ -8,6 +8,7 @@ use crate::tenants::Served;
 use chancery_core::client::{Client, ClientSpec};
 use chancery_core::event::Change;
 use chancery_core::id::{ClientId, TenantId};
+use chancery_core::noun::Noun;
 use chancery_core::secret::{Secret, TokenDigest, generate};
 use chancery_core::time::Timestamp;
 use chancery_store::Statement;
@@ -42,18 +43,10 @@ pub async fn reset(
     let (client, work) = change::plan_step::<ClientSpec>(app, served, caller, client, Change::SecretReset)?;
     let retire = chancery_store::retire_secrets(tenant, client.id, caller.now);
     let (secret, insert) = first(app, tenant, client.id, caller.now);
-    let mut all = Work {
-        statements: vec![retire, insert],
-        changed: Vec::new(),
-    };
+    let about = (Noun::Client, &client.name);
+    let mut all = Work::on(about, vec![retire, insert], Vec::new());
     all.extend(work);
-    change::commit(
-        app,
-        caller,
-        all,
-        (chancery_core::noun::Noun::Client, client.name.as_str()),
-    )
-    .await?;
+    change::commit(app, caller, all).await?;
     Ok((client, secret))
 }
 

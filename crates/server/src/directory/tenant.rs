@@ -75,7 +75,7 @@ pub async fn step(
     change::permit(served, caller, action, (Noun::Tenant, name, None))?;
     let old = change::load::<TenantSpec>(app, target.tenant.id, name).await?;
     let (record, work): (Tenant, Work) = change::plan_step(app, &target, caller, old, step)?;
-    change::commit(app, caller, work, (Noun::Tenant, name)).await?;
+    change::commit(app, caller, work).await?;
     Ok(record)
 }
 

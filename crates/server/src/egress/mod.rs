@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod fence;
 mod fetch;
+mod github;
 pub mod jwks;
 mod resolver;
 
@@ -20,6 +21,7 @@ pub use allow::{AllowedHost, AllowedTarget, AllowedTargetError};
 pub use client::EgressSetupError;
 pub use error::EgressError;
 pub use fetch::{Document, DocumentRules, OutboundRequest, OutboundResponse};
+pub use github::{RepositoryError, RepositoryIds, RepositoryName};
 pub use jwks::{IssuerKeys, IssuerKeysConfig, IssuerKeysError};
 pub use resolver::{Lookup, SystemLookup};
 

@@ -3,12 +3,11 @@
 use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::error::{Failure, Refusal};
+use crate::govern::entry::{self, Entry, Names, read};
 use crate::jobs::integrator::fetch_tiles;
 use crate::record as audit;
 use crate::tenants::Served;
-use chancery_audit::{
-    Exporter, InclusionProof, Leaf, PartRecord, PartState, ProofBundle, export, proof, tile,
-};
+use chancery_audit::{Exporter, InclusionProof, ProofBundle, export, proof, tile};
 use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{EventId, Id as _};
 use chancery_core::noun::Noun;
@@ -18,29 +17,6 @@ use chancery_store::event::{self, EventFilter, EventRow};
 use chancery_store::log;
 use serde::Serialize;
 use serde_json::Value;
-
-/// An event for people.
-#[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// Lists go on from here.
-    pub cursor: i64,
-    /// The event's id.
-    pub id: EventId,
-    /// When, RFC 3339.
-    pub time: String,
-    /// What happened.
-    pub kind: String,
-    /// How it ended.
-    pub outcome: String,
-    /// Its index in the log, once integrated.
-    pub position: Option<u64>,
-    /// One sentence.
-    pub sentence: String,
-    /// The ids in its leaf.
-    pub ids: Vec<(String, String)>,
-    /// Its parts; `null` where one was erased.
-    pub parts: serde_json::Map<String, Value>,
-}
 
 /// Events that match, newest first.
 ///
@@ -54,7 +30,11 @@ pub async fn list(
 ) -> Result<Vec<Entry>, Failure> {
     permit(served, caller)?;
     let rows = event::list(&app.db, served.tenant.id, filter).await?;
-    rows.iter().map(entry).collect()
+    let mut names = Names::default();
+    for row in &rows {
+        entry::learn(app, served.tenant.id, row, &mut names).await?;
+    }
+    Ok(rows.iter().map(|row| entry::entry(served, row, &names)).collect())
 }
 
 /// One event.
@@ -63,7 +43,10 @@ pub async fn list(
 /// Policy's refusal; an unknown id; the database's.
 pub async fn show(app: &App, served: &Served, caller: &Caller, id: &str) -> Result<Entry, Failure> {
     permit(served, caller)?;
-    entry(&load(app, served, id).await?)
+    let row = load(app, served, id).await?;
+    let mut names = Names::default();
+    entry::learn(app, served.tenant.id, &row, &mut names).await?;
+    Ok(entry::entry(served, &row, &names))
 }
 
 /// The log up to the newest checkpoint as lines for offline verification, handed over one by one.
@@ -199,6 +182,9 @@ pub struct LogState {
     pub size: u64,
     /// Whether a sink is configured; if not, verification says `unwitnessed`.
     pub witnessed: bool,
+    /// Since when the URL that checkpoints are posted to has taken none, RFC 3339; as this node knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind_since: Option<String>,
 }
 
 /// The state of a tenant's log.
@@ -213,6 +199,10 @@ pub async fn state(app: &App, served: &Served) -> Result<LogState, Failure> {
         checkpoint: log::newest_checkpoint(&app.db, served.tenant.id).await?,
         size: head.map_or(0, |head| head.size),
         witnessed: !app.sinks.is_empty(),
+        behind_since: app
+            .sinks
+            .behind_since(served.tenant.id)
+            .map(|since| since.to_string()),
     })
 }
 
@@ -248,37 +238,8 @@ async fn load(app: &App, served: &Served, id: &str) -> Result<EventRow, Failure>
         .ok_or_else(unknown)?)
 }
 
-fn read(row: &EventRow) -> Result<(Leaf, Vec<PartRecord>), Failure> {
-    let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(Failure::internal)?;
-    let parts = serde_json::from_str(&row.parts).map_err(Failure::internal)?;
-    Ok((leaf, parts))
-}
-
 async fn send(sink: &tokio::sync::mpsc::Sender<String>, line: String) -> Result<(), Failure> {
     sink.send(line)
         .await
         .map_err(|_| Failure::Stale("the reader of the export is gone"))
-}
-
-fn entry(row: &EventRow) -> Result<Entry, Failure> {
-    let (leaf, parts) = read(row)?;
-    let mut shown = serde_json::Map::new();
-    for part in &parts {
-        let value = match &part.state {
-            PartState::Present { content, .. } => serde_json::from_str(content).unwrap_or(Value::Null),
-            PartState::Erased { .. } => Value::Null,
-        };
-        shown.insert(part.name.clone(), value);
-    }
-    Ok(Entry {
-        cursor: row.seq,
-        id: row.id,
-        time: row.time.to_string(),
-        kind: row.kind.clone(),
-        outcome: row.outcome.clone(),
-        position: row.position,
-        sentence: super::sentence::sentence(&leaf, &shown),
-        ids: leaf.content().ids.clone(),
-        parts: shown,
-    })
 }

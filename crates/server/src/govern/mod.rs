@@ -1,9 +1,12 @@
-//! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled.
+//! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled,
+//! ids of repositories looked up.
 
 pub mod audit;
 pub mod denied;
 pub mod enrol;
+pub mod entry;
 pub mod keys;
 pub mod policy;
+pub mod repository;
 pub mod sentence;
 pub mod why;

@@ -38,7 +38,7 @@ pub async fn set(
     comment: &str,
 ) -> Result<PolicySetRecord, Failure> {
     let (record, work) = plan_set(app, served, caller, text, comment).await?;
-    change::commit(app, caller, work, (Noun::PolicySet, record.name.as_str())).await?;
+    change::commit(app, caller, work).await?;
     Ok(record)
 }
 
@@ -86,22 +86,18 @@ pub async fn plan_set(
     };
     let event = event(app, served, caller, &next)?;
     let id = *next.id.as_bytes();
-    let work = Work {
-        statements: vec![
-            record::update(tenant, &past),
-            record::insert(tenant, &next),
-            feed::insert(tenant, Noun::PolicySet, id, 0, caller.now),
-            audit::statement(served.keys.seal(), &event, &*app.random)?,
-        ],
-        changed: vec![(
-            tenant,
-            Changed::Noun {
-                noun: Noun::PolicySet,
-                id,
-                generation: 0,
-            },
-        )],
+    let statements = vec![
+        record::update(tenant, &past),
+        record::insert(tenant, &next),
+        feed::insert(tenant, Noun::PolicySet, id, 0, caller.now),
+        audit::statement(served.keys.seal(), &event, &*app.random)?,
+    ];
+    let changed = Changed::Noun {
+        noun: Noun::PolicySet,
+        id,
+        generation: 0,
     };
+    let work = Work::on((Noun::PolicySet, &next.name), statements, vec![(tenant, changed)]);
     Ok((next, work))
 }
 

@@ -1,27 +1,68 @@
 //! An event as one sentence that a person can read.
 
+use crate::govern::entry::Names;
 use chancery_audit::Leaf;
 use chancery_core::event::EventOutcome;
 use serde_json::{Map, Value};
 
 /// The sentence of an event: who did what, for whom, where, and by which policy. Erased parts leave ids only.
-pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>) -> String {
+pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> String {
     let kind = leaf.content().kind.as_str();
+    let actor = actor(leaf, names);
     match kind {
-        "token.issued" => token(leaf, parts),
-        "authentication.failed" => {
-            let reason = text(parts, &["reason", "reason"]).unwrap_or("the reason was erased");
-            format!("a caller could not be authenticated: {reason}")
+        "token.issued" => token(leaf, parts, &actor),
+        "authentication.failed" => failed(parts),
+        "authentication.failures_omitted" => omitted(parts),
+        "token.revoked" => format!("{actor} revoked token {}", id(leaf, "token")),
+        "management.denied" => denied(parts, &actor),
+        "part.erased" => format!(
+            "{actor} erased part {} of event {}",
+            id(leaf, "part"),
+            id(leaf, "event")
+        ),
+        "user.enrolled" => {
+            let name = text(parts, &["state", "name"]).unwrap_or_else(|| id(leaf, "user"));
+            format!("{name} enrolled as administrator with the one-time code")
         }
-        "token.revoked" => format!("{} revoked token {}", actor(leaf), id(leaf, "token")),
         "log.started" => "the log began".to_owned(),
-        _ => changed(leaf, parts, kind),
+        _ => changed(leaf, parts, (kind, &actor)),
     }
 }
 
-fn token(leaf: &Leaf, parts: &Map<String, Value>) -> String {
+fn failed(parts: &Map<String, Value>) -> String {
+    let reason = text(parts, &["reason", "reason"]).unwrap_or("the reason was erased");
+    let named = text(parts, &["reason", "client_id"])
+        .map(|named| format!(" that calls itself `{named}`"))
+        .unwrap_or_default();
+    format!("a caller{named} could not be authenticated: {reason}")
+}
+
+fn omitted(parts: &Map<String, Value>) -> String {
+    let count = find(parts, &["omitted", "count"]).and_then(Value::as_u64);
+    let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());
+    let source = text(parts, &["omitted", "source"]).unwrap_or("an address that was erased");
+    let since = text(parts, &["omitted", "since"]).unwrap_or("-");
+    format!("{count} more failed authentications from {source} since {since} were not recorded one by one")
+}
+
+fn denied(parts: &Map<String, Value>, actor: &str) -> String {
+    let at = |field: &str| text(parts, &["request", field]).unwrap_or("-");
+    let policies = names_at(parts, &["request", "policies"]);
+    let by = if policies.is_empty() {
+        "no policy permits it".to_owned()
+    } else {
+        format!("forbidden by {}", policies.join(", "))
+    };
+    let (action, noun) = (at("action").replace('_', " "), at("noun").replace('_', " "));
+    format!(
+        "{actor} was refused to {action} a {noun} (`{}`): {by}",
+        at("request")
+    )
+}
+
+fn token(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
     let at = |path: &[&str]| text(parts, path);
-    let agent = at(&["decision", "facts", "agent", "name"]).unwrap_or_else(|| actor(leaf));
+    let agent = at(&["decision", "facts", "agent", "name"]).unwrap_or(actor);
     let whom = at(&["decision", "facts", "user", "name"])
         .map(|user| format!(" for {user}"))
         .unwrap_or_default();
@@ -29,7 +70,7 @@ fn token(leaf: &Leaf, parts: &Map<String, Value>) -> String {
         || "an agent token".to_owned(),
         |name| format!("a token for {name}"),
     );
-    let chain = names(parts, &["decision", "facts", "chain"]);
+    let chain = names_at(parts, &["decision", "facts", "chain"]);
     let through = if chain.len() > 1 {
         format!(" through the chain {}", chain.join(" ← "))
     } else {
@@ -59,7 +100,14 @@ fn scopes(parts: &Map<String, Value>, given: bool) -> String {
         ([], false) => text(parts, &["decision", "reason"])
             .unwrap_or("refused as a whole")
             .replace('_', " "),
-        (names, _) => names.join(", "),
+        (names, true) => names.join(", "),
+        // Where no limit refuses a scope, something about the whole does.
+        (names, false) => match text(parts, &["decision", "reason"]) {
+            Some(reason) if names.iter().all(|name| !name.contains(" (")) => {
+                format!("{} ({})", names.join(", "), reason.replace('_', " "))
+            }
+            Some(_) | None => names.join(", "),
+        },
     }
 }
 
@@ -72,22 +120,34 @@ fn row_text(row: &Value, given: bool) -> Option<String> {
     let refusing = limits
         .into_iter()
         .find(|limit| row.get(*limit).and_then(Value::as_bool) == Some(false));
-    Some(format!("{scope} (refused by {})", refusing.unwrap_or("nothing")))
+    Some(match refusing {
+        Some(limit) => format!("{scope} (refused by {limit})"),
+        None => scope.to_owned(),
+    })
 }
 
-fn changed(leaf: &Leaf, parts: &Map<String, Value>, kind: &str) -> String {
+fn changed(leaf: &Leaf, parts: &Map<String, Value>, (kind, actor): (&str, &str)) -> String {
     let (noun, verb) = kind.rsplit_once('.').unwrap_or((kind, "changed"));
     let name = text(parts, &["state", "name"]).unwrap_or_else(|| id(leaf, noun));
     format!(
-        "{} {} {} {name}",
-        actor(leaf),
+        "{actor} {} {} {name}",
         verb.replace('_', " "),
         noun.replace('_', " ")
     )
 }
 
-fn actor(leaf: &Leaf) -> &str {
-    leaf.find_id("actor").unwrap_or("somebody")
+/// Who acted, by name where it is known, and for whom.
+fn actor(leaf: &Leaf, names: &Names) -> String {
+    let called = |role: &str| {
+        let id = leaf.find_id(role)?;
+        Some(names.get(id).map_or(id, String::as_str))
+    };
+    let actor = called("actor").unwrap_or("somebody");
+    // Only an agent's event names the person that it acts for beside itself.
+    match leaf.find_id("client").and(called("user")) {
+        Some(user) => format!("{actor} for {user}"),
+        None => actor.to_owned(),
+    }
 }
 
 fn id<'a>(leaf: &'a Leaf, role: &str) -> &'a str {
@@ -104,7 +164,7 @@ fn text<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a str> {
     find(parts, path).and_then(Value::as_str)
 }
 
-fn names<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Vec<&'a str> {
+fn names_at<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Vec<&'a str> {
     let list = find(parts, path)
         .and_then(Value::as_array)
         .map(Vec::as_slice)

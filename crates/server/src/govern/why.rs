@@ -55,9 +55,15 @@ pub async fn why(app: &App, served: &Served, caller: &Caller, asked: &str) -> Re
         ))
     };
     if let Ok(reference) = asked.parse::<ReferenceId>() {
+        let counted = || {
+            Refusal::Invalid(format!(
+                "nothing is recorded under `{asked}`: it may be one of many that were only counted, see \
+                 `chancery audit list --kind authentication.failures_omitted`"
+            ))
+        };
         let parts = parts(app, served, EventId::from_bytes(*reference.as_bytes()))
             .await?
-            .ok_or_else(unknown)?;
+            .ok_or_else(counted)?;
         let reason: Value = part(&parts, "reason")
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(unknown)?;

@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chancery_oauth::error::ErrorCode;
 use chancery_policy::manage::ManagementDenied;
+use chancery_store::DbError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -161,6 +162,7 @@ pub fn problem(failure: &Failure) -> Problem {
         Failure::OAuth(error) => {
             Problem::new(StatusCode::BAD_REQUEST, error.code.as_str(), error.description)
         }
+        Failure::Database(DbError::TextWithNul) => text_with_nul(),
         Failure::Database(error) if error.is_retryable() => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -186,9 +188,13 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         Refusal::Lifecycle { .. } => (StatusCode::CONFLICT, "lifecycle"),
         Refusal::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
+        Refusal::Repository { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "repository_unknown"),
         Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     };
-    Problem::new(status, code, refusal.to_string())
+    Problem {
+        hint: refusal.hint(),
+        ..Problem::new(status, code, refusal.to_string())
+    }
 }
 
 /// A fault of ours outside any use case.
@@ -200,6 +206,15 @@ pub fn internal(error: &dyn std::fmt::Display) -> Response {
         "a fault of the server; its log has the details",
     )
     .into_response()
+}
+
+/// A text of the request holds U+0000.
+pub fn text_with_nul() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "invalid",
+        "a text holds the character U+0000, which cannot be stored",
+    )
 }
 
 /// The host names no tenant.
@@ -234,6 +249,7 @@ pub fn wrong_method() -> Problem {
 /// Client faults are information, ours are errors.
 fn log(failure: &Failure) {
     match failure {
+        Failure::Database(DbError::TextWithNul) => tracing::info!("a text with U+0000 was refused"),
         Failure::Internal(_) | Failure::Start(_) | Failure::Database(_) => {
             tracing::error!(error = %failure, "a request failed");
         }

@@ -5,6 +5,7 @@ pub mod api;
 pub mod error;
 pub mod health;
 pub mod oauth;
+pub mod source;
 pub mod tenant;
 
 use crate::app::App;

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::error::{self, oauth_error};
+use crate::http::source::RequestSource;
 use crate::http::tenant::RequestTenant;
 use crate::issue::{introspect as introspection, revoke as revocation, token as issuing};
 use crate::tenants::Served;
@@ -23,12 +24,13 @@ use std::sync::Arc;
 pub async fn token(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
+    RequestSource(source): RequestSource,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
         let request = TokenRequest::parse(form(&headers)?, &whole(body)?)?;
-        issuing::token(&app, &served, &request).await
+        issuing::token(&app, &served, &request, source).await
     };
     respond(
         &served,
@@ -41,12 +43,13 @@ pub async fn token(
 pub async fn introspect(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
+    RequestSource(source): RequestSource,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
         let request = IntrospectionRequest::parse(form(&headers)?, &whole(body)?)?;
-        introspection::introspect(&app, &served, &request).await
+        introspection::introspect(&app, &served, &request, source).await
     };
     respond(
         &served,
@@ -59,12 +62,13 @@ pub async fn introspect(
 pub async fn revoke(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
+    RequestSource(source): RequestSource,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let answer = async {
         let request = RevocationRequest::parse(form(&headers)?, &whole(body)?)?;
-        revocation::revoke(&app, &served, &request).await
+        revocation::revoke(&app, &served, &request, source).await
     };
     respond(&served, &headers, answer.await.map(|()| no_store(StatusCode::OK)))
 }

@@ -8,8 +8,8 @@ use crate::setup::DEFAULT_TENANT;
 use crate::tenants::Served;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use axum::http::{Uri, Version};
 use axum::response::{IntoResponse as _, Response};
 use std::sync::Arc;
 use tower::ServiceExt as _;
@@ -59,12 +59,16 @@ fn find(app: &App, request: &Request) -> Option<(Arc<Served>, String)> {
         .headers()
         .get(axum::http::header::HOST)
         .and_then(|host| host.to_str().ok());
-    let host = request
-        .uri()
-        .authority()
-        .map(axum::http::uri::Authority::as_str)
-        .or(header)?
-        .to_ascii_lowercase();
+    let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
+    // SECURITY: two hosts in one request are two readings of it (RFC 9113 §8.3.1). HTTP/1 says which one counts
+    // (RFC 9112 §3.2.2).
+    if request.version() >= Version::HTTP_2
+        && let (Some(authority), Some(header)) = (authority, header)
+        && !authority.eq_ignore_ascii_case(header)
+    {
+        return None;
+    }
+    let host = authority.or(header)?.to_ascii_lowercase();
     let served = app.tenants.find_at(&format!("{host}{prefix}"))?;
     Some((served, rest))
 }

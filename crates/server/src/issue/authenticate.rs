@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::issue::arrival::Arrival;
 use crate::record;
 use crate::setup::sha256;
 use crate::tenants::Served;
@@ -27,8 +28,9 @@ pub async fn client(
     app: &App,
     served: &Served,
     presented: &PresentedClient,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<AuthenticatedClient, Failure> {
+    let now = arrival.now;
     let outcome = match presented {
         PresentedClient::Secret {
             client_id, secret, ..
@@ -40,7 +42,7 @@ pub async fn client(
     match outcome {
         Ok(client) => Ok(client),
         Err(error) => Err(Failure::OAuth(
-            record_failure(app, served, presented, &error, now).await?,
+            record_failure(app, served, presented, &error, arrival).await?,
         )),
     }
 }
@@ -53,10 +55,10 @@ pub async fn replayed(
     app: &App,
     served: &Served,
     client: &AuthenticatedClient,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<OAuthError, Failure> {
     let named = Some(client.client().id.to_string());
-    record_reference(app, served, named, &AuthenticationError::Replayed, now).await
+    record_reference(app, served, named, &AuthenticationError::Replayed, arrival).await
 }
 
 type Checked = Result<AuthenticatedClient, AuthenticationError>;
@@ -251,13 +253,13 @@ async fn record_failure(
     served: &Served,
     presented: &PresentedClient,
     error: &AuthenticationError,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<OAuthError, Failure> {
     let named = match presented {
         PresentedClient::Secret { client_id, .. } => Some(client_id.clone()),
         PresentedClient::Assertion { client_id, .. } => client_id.clone(),
     };
-    record_reference(app, served, named, error, now).await
+    record_reference(app, served, named, error, arrival).await
 }
 
 async fn record_reference(
@@ -265,9 +267,18 @@ async fn record_reference(
     served: &Served,
     named: Option<String>,
     error: &AuthenticationError,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<OAuthError, Failure> {
+    let now = arrival.now;
     let reference = ReferenceId::generate(now, &*app.random);
+    let refusal = OAuthError {
+        reference: Some(reference),
+        ..error.to_wire()
+    };
+    // Recorded or counted, the answer is the same.
+    if !app.flood.admits(served.tenant.id, arrival) {
+        return Ok(refusal);
+    }
     // Whoever is not authenticated must not fill the log with text of their own.
     let named = named.map(|text| text.chars().take(MAX_NAMED).collect::<String>());
     let content = serde_json::json!({ "reason": error.to_string(), "client_id": named }).to_string();
@@ -290,10 +301,7 @@ async fn record_reference(
         .batch(now)
         .push(record::statement(served.keys.seal(), &event, &*app.random)?);
     let _ = app.commit(batch, &[]).await?;
-    Ok(OAuthError {
-        reference: Some(reference),
-        ..error.to_wire()
-    })
+    Ok(refusal)
 }
 
 /// How much is recorded of what a caller calls itself.

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::issue::arrival::{Arrival, Source};
 use crate::issue::{authenticate, own, token};
 use crate::tenants::Served;
 use chancery_core::id::AgentId;
@@ -44,9 +45,11 @@ pub async fn introspect(
     app: &App,
     served: &Served,
     request: &IntrospectionRequest,
+    source: Source,
 ) -> Result<Introspection, Failure> {
     let now = app.serving_now()?;
-    let client = authenticate::client(app, served, &request.client, now).await?;
+    let arrival = Arrival { now, source };
+    let client = authenticate::client(app, served, &request.client, arrival).await?;
     if let Some(single_use) = client.single_use() {
         let batch = app.batch(now).push(token::consume(served.tenant.id, single_use));
         if let Outcome::Refused {
@@ -54,7 +57,9 @@ pub async fn introspect(
             ..
         } = app.commit(batch, &[]).await?
         {
-            return Err(authenticate::replayed(app, served, &client, now).await?.into());
+            return Err(authenticate::replayed(app, served, &client, arrival)
+                .await?
+                .into());
         }
     }
     let Some(own) = own::in_force(app, served, request.token.expose_secret(), now).await? else {

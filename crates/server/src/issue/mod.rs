@@ -1,8 +1,11 @@
 //! Issuing: a token request becomes a decided, recorded, signed token.
 
+pub mod arrival;
 pub mod authenticate;
+pub mod flood;
 pub mod introspect;
 pub mod own;
+mod refusal;
 pub mod revoke;
 pub mod subject;
 pub mod target;

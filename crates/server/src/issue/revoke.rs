@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::Failure;
+use crate::issue::arrival::{Arrival, Source};
 use crate::issue::{authenticate, own, token};
 use crate::record;
 use crate::tenants::Served;
@@ -16,10 +17,16 @@ use chancery_store::{Outcome, consumed};
 ///
 /// # Errors
 /// The OAuth error, or why this node cannot answer.
-pub async fn revoke(app: &App, served: &Served, request: &RevocationRequest) -> Result<(), Failure> {
+pub async fn revoke(
+    app: &App,
+    served: &Served,
+    request: &RevocationRequest,
+    source: Source,
+) -> Result<(), Failure> {
     let now = app.serving_now()?;
+    let arrival = Arrival { now, source };
     let tenant = served.tenant.id;
-    let client = authenticate::client(app, served, &request.client, now).await?;
+    let client = authenticate::client(app, served, &request.client, arrival).await?;
     let mut batch = app.batch(now).extend(
         client
             .single_use()
@@ -53,7 +60,9 @@ pub async fn revoke(app: &App, served: &Served, request: &RevocationRequest) -> 
         Outcome::Refused {
             label: consumed::REPLAYED,
             ..
-        } => Err(authenticate::replayed(app, served, &client, now).await?.into()),
+        } => Err(authenticate::replayed(app, served, &client, arrival)
+            .await?
+            .into()),
         Outcome::Committed | Outcome::Refused { .. } => Ok(()),
     }
 }

@@ -3,6 +3,8 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::govern::keys;
+use crate::issue::arrival::{Arrival, Source};
+use crate::issue::refusal::{decision_part, refuse, spend};
 use crate::issue::subject::Learned;
 use crate::issue::{authenticate, subject, target};
 use crate::record;
@@ -18,7 +20,6 @@ use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, SingleUse};
 use chancery_oauth::claims::scope_text;
-use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_oauth::urn;
@@ -60,11 +61,17 @@ impl fmt::Debug for TokenResponse {
 ///
 /// # Errors
 /// The OAuth error, or why this node cannot answer.
-pub async fn token(app: &App, served: &Served, request: &TokenRequest) -> Result<TokenResponse, Failure> {
+pub async fn token(
+    app: &App,
+    served: &Served,
+    request: &TokenRequest,
+    source: Source,
+) -> Result<TokenResponse, Failure> {
     let now = app.serving_now()?;
+    let arrival = Arrival { now, source };
     let tenant = served.tenant.id;
 
-    match attempt(app, served, request, now).await? {
+    match attempt(app, served, request, arrival).await? {
         Attempt::Answered(response) => return Ok(response),
         // A guard that fails means that a fact changed under us: load it again and decide once more.
         Attempt::Stale(guards) => {
@@ -78,14 +85,17 @@ pub async fn token(app: &App, served: &Served, request: &TokenRequest) -> Result
         .tenants
         .find(tenant)
         .ok_or(Failure::Stale("the tenant is gone"))?;
-    match attempt(app, &served, request, now).await? {
+    match attempt(app, &served, request, arrival).await? {
         Attempt::Answered(response) => Ok(response),
         Attempt::Stale(_) => Err(Failure::Stale("what the decision relied on keeps changing")),
     }
 }
 
-enum Attempt {
+/// How one try ended.
+pub(super) enum Attempt {
+    /// A token.
     Answered(TokenResponse),
+    /// Facts changed meanwhile: these rows are to be read again.
     Stale(Vec<Guard>),
 }
 
@@ -93,24 +103,27 @@ async fn attempt(
     app: &App,
     served: &Served,
     request: &TokenRequest,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Attempt, Failure> {
+    let now = arrival.now;
     let tenant = served.tenant.id;
 
     // 1. Who asks.
-    let client = &authenticate::client(app, served, &request.client, now).await?;
+    let client = &authenticate::client(app, served, &request.client, arrival).await?;
 
     // 2. What is asked, and everything it depends on.
     let (proposal, learned) = match propose(app, served, request, client, now).await {
         Ok(proposed) => proposed,
-        Err(failure) => return Err(spend(app, served, client, failure, now).await?),
+        Err(failure) => return Err(spend(app, served, client, failure, arrival).await?),
     };
     let learned = learned.as_ref();
 
     // 3. Decide.
     let permit = match decide(&served.policy.set, proposal) {
         Verdict::Permit(permit) => permit,
-        Verdict::Deny(decision) => return refuse(app, served, client, *decision, learned, now).await,
+        Verdict::Deny(decision) => {
+            return refuse(app, served, client, (*decision, Vec::new()), learned, arrival).await;
+        }
     };
 
     if !served.keys.has_active(permit.plan().algorithm) {
@@ -127,11 +140,13 @@ async fn attempt(
             label: consumed::REPLAYED,
             ..
         } => {
-            return Err(authenticate::replayed(app, served, client, now).await?.into());
+            return Err(authenticate::replayed(app, served, client, arrival).await?.into());
         }
         Outcome::Refused { label: BUDGET, .. } => {
-            let error = OAuthError::new(ErrorCode::AccessDenied, "the budget of the grant is used up");
-            return Err(spend(app, served, client, error.into(), now).await?);
+            let spent = permit.plan().spends.iter();
+            let ids = spent.map(|(grant, _)| ("grant", grant.to_string())).collect();
+            let decision = permit.withdraw(DenyReason::BudgetUsedUp);
+            return refuse(app, served, client, (decision, ids), learned, arrival).await;
         }
         Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }
@@ -223,7 +238,7 @@ fn batch(
 }
 
 /// What was learned of a person, with its record: every change of a noun is an event.
-fn written(
+pub(super) fn written(
     app: &App,
     served: &Served,
     client: &AuthenticatedClient,
@@ -258,7 +273,7 @@ fn written(
 }
 
 /// What this node must forget once the batch is committed.
-fn changes(tenant: TenantId, learned: Option<&Learned>) -> Vec<(TenantId, Changed)> {
+pub(super) fn changes(tenant: TenantId, learned: Option<&Learned>) -> Vec<(TenantId, Changed)> {
     let changed = |learned: &Learned| Changed::Noun {
         noun: Noun::User,
         id: *learned.user.id.as_bytes(),
@@ -277,27 +292,8 @@ fn relied_on(plan: &TokenPlan, learned: Option<&Learned>) -> Vec<Guard> {
     guards
 }
 
-fn guard_of(user: &User) -> Guard {
+pub(super) fn guard_of(user: &User) -> Guard {
     chancery_oauth::authentication::guard(Noun::User, user)
-}
-
-/// Spends a proof that may be used once although the request is refused: a refusal must not leave a proof
-/// behind that somebody else could use. Gives the error to answer with.
-async fn spend(
-    app: &App,
-    served: &Served,
-    client: &AuthenticatedClient,
-    failure: Failure,
-    now: Timestamp,
-) -> Result<Failure, Failure> {
-    let (Failure::OAuth(_), Some(single_use)) = (&failure, client.single_use()) else {
-        return Ok(failure);
-    };
-    let batch = app.batch(now).push(consume(served.tenant.id, single_use));
-    match app.commit(batch, &[]).await? {
-        Outcome::Refused { .. } => Ok(authenticate::replayed(app, served, client, now).await?.into()),
-        Outcome::Committed => Ok(failure),
-    }
 }
 
 /// Spends an assertion in the batch that acts on it.
@@ -334,86 +330,6 @@ fn hop(permit: &Permit, now: Timestamp) -> Result<Option<chancery_store::Delegat
             expires_at: permit.plan().expires_at,
         },
     }))
-}
-
-/// Records a refusal. The error is the answer.
-async fn refuse(
-    app: &App,
-    served: &Served,
-    client: &AuthenticatedClient,
-    decision: Decision,
-    learned: Option<&Learned>,
-    now: Timestamp,
-) -> Result<Attempt, Failure> {
-    let tenant = served.tenant.id;
-    let event = Event {
-        id: EventId::from(decision.id),
-        tenant,
-        time: now,
-        kind: EventKind::TokenIssued,
-        outcome: EventOutcome::Denied,
-        actor: Actor::Agent {
-            agent: client.agent().id,
-            client: client.client().id,
-            user: None,
-        },
-        ids: Vec::new(),
-        decision: Some(decision.id),
-        parts: vec![decision_part(&decision)?],
-    };
-    let single_use = client.single_use().map(|single_use| consume(tenant, single_use));
-    let batch = app
-        .batch(now)
-        .extend(single_use)
-        .extend(written(app, served, client, learned, now)?)
-        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
-    match app.commit(batch, &changes(tenant, learned)).await? {
-        Outcome::Committed => {}
-        Outcome::Refused {
-            label: consumed::REPLAYED,
-            ..
-        } => {
-            return Err(authenticate::replayed(app, served, client, now).await?.into());
-        }
-        // Somebody else learned of the person meanwhile.
-        Outcome::Refused { .. } => {
-            return Ok(Attempt::Stale(
-                learned
-                    .map(|learned| guard_of(&learned.user))
-                    .into_iter()
-                    .collect(),
-            ));
-        }
-    }
-    let error = OAuthError {
-        decision: Some(decision.id),
-        ..refusal(&decision, &served.tenant.spec.base_url)
-    };
-    Err(error.into())
-}
-
-fn refusal(decision: &Decision, base: &str) -> OAuthError {
-    match decision.reason {
-        Some(DenyReason::ConsentRequired) => OAuthError {
-            consent_uri: Some(format!("{base}/consent?decision={}", decision.id)),
-            ..OAuthError::new(
-                ErrorCode::ConsentRequired,
-                "no grant covers this; the person must consent",
-            )
-        },
-        Some(DenyReason::ScopeRefused) => OAuthError::new(
-            ErrorCode::InvalidScope,
-            "a requested scope may not be given; `chancery why DECISION` tells why",
-        ),
-        Some(DenyReason::DelegationRefused) => OAuthError::new(
-            ErrorCode::AccessDenied,
-            "this delegation is not permitted; `chancery why DECISION` tells why",
-        ),
-        Some(DenyReason::NothingLeft | DenyReason::AgentTokenRefused) | None => OAuthError::new(
-            ErrorCode::AccessDenied,
-            "nothing may be given; `chancery why DECISION` tells why",
-        ),
-    }
 }
 
 fn event(
@@ -465,15 +381,6 @@ fn user(plan: &TokenPlan) -> Option<UserId> {
         Subject::User(user) => Some(user),
         Subject::Agent(_) => None,
     }
-}
-
-fn decision_part(decision: &Decision) -> Result<Part, Failure> {
-    let content = serde_json::to_string(decision).map_err(Failure::internal)?;
-    Ok(Part {
-        name: "decision",
-        class: PartClass::Decision,
-        content,
-    })
 }
 
 const BUDGET: &str = "budget";

@@ -1,9 +1,10 @@
 //! Forgetting what has ended by itself (consumed assertions, revoked tokens, idempotency answers, old changes)
-//! and moving signing keys on.
+//! moving signing keys on, and telling how many failed authentications were left out.
 
 use crate::app::App;
 use crate::error::Failure;
 use crate::govern::keys;
+use crate::issue::flood;
 use chancery_core::time::Ttl;
 use chancery_store::{change, consumed, idempotency};
 
@@ -13,6 +14,7 @@ use chancery_store::{change, consumed, idempotency};
 /// The database's.
 pub async fn run(app: &App) -> Result<(), Failure> {
     let now = app.clock.now();
+    flood::record_omitted(app).await?;
     let batch = app
         .batch(now)
         .extend(consumed::prune(now))

@@ -95,7 +95,7 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
     batch = batch.push(log::insert_checkpoint(tenant, &new, now, &note));
     match app.db.commit(batch).await? {
         Outcome::Committed => {
-            app.sinks.publish(&served.tenant, &note).await;
+            app.sinks.publish(&served.tenant, &note, now).await;
             Ok(pending.len() == usize::try_from(PORTION).unwrap_or(usize::MAX))
         }
         Outcome::Refused { label, .. } => {

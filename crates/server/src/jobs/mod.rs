@@ -1,5 +1,5 @@
 //! Work that goes on beside requests: following the revocation feed, folding events into the log, signing
-//! checkpoints, ending what has expired.
+//! checkpoints and handing them on, ending what has expired.
 
 pub mod expiry;
 pub mod feed;
@@ -16,6 +16,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     tokio::join!(
         repeat(app.clone(), Job::Feed, stop.clone()),
         repeat(app.clone(), Job::Integrator, stop.clone()),
+        repeat(app.clone(), Job::Sinks, stop.clone()),
         repeat(app, Job::Expiry, stop),
     );
 }
@@ -24,6 +25,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
 enum Job {
     Feed,
     Integrator,
+    Sinks,
     Expiry,
 }
 
@@ -31,7 +33,7 @@ impl Job {
     const fn period(self) -> Ttl {
         match self {
             Self::Feed => Ttl::from_millis(200),
-            Self::Integrator => Ttl::from_millis(500),
+            Self::Integrator | Self::Sinks => Ttl::from_millis(500),
             Self::Expiry => Ttl::from_minutes(1),
         }
     }
@@ -40,6 +42,7 @@ impl Job {
         match self {
             Self::Feed => feed::follow_logged(app).await,
             Self::Integrator => integrator::run_logged(app).await,
+            Self::Sinks => app.sinks.deliver(app.clock.now()).await,
             Self::Expiry => expiry::run_logged(app).await,
         }
     }

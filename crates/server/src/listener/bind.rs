@@ -66,6 +66,8 @@ pub enum Endpoint {
         listener: TcpListener,
         /// The certificate, when TLS ends here.
         tls: Option<Arc<TlsConfig>>,
+        /// Proxies in front, which speak for many.
+        proxies: TrustedProxies,
     },
     /// A Unix socket.
     Unix(UnixEndpoint),
@@ -84,7 +86,11 @@ impl Endpoint {
         check_bind(address, tls.is_some(), proxies)?;
         let bound = TcpListener::bind(address).await;
         let listener = bound.map_err(|source| BindError::Socket { address, source })?;
-        Ok(Self::Tcp { listener, tls })
+        Ok(Self::Tcp {
+            listener,
+            tls,
+            proxies: proxies.clone(),
+        })
     }
 
     /// Listens on a Unix socket that only this process's user can open.

@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its last.
 
 use super::activity::{Activity, Lapse, TicketedBody, Watched};
+use super::body::{Late, RequestBody};
 use super::limits::Limits;
 use super::peer::Peer;
 use hyper::body::Incoming;
@@ -10,6 +11,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
@@ -17,7 +19,7 @@ use tower::ServiceExt as _;
 /// What answers requests: an axum router, or anything of its shape.
 pub(super) trait Answers:
     tower::Service<
-        http::Request<Incoming>,
+        http::Request<RequestBody>,
         Response = axum::response::Response,
         Error = Infallible,
         Future: Send,
@@ -30,7 +32,7 @@ pub(super) trait Answers:
 
 impl<S> Answers for S where
     S: tower::Service<
-            http::Request<Incoming>,
+            http::Request<RequestBody>,
             Response = axum::response::Response,
             Error = Infallible,
             Future: Send,
@@ -71,6 +73,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection<I> {
             inner: service,
             peer: self.peer,
             activity: Arc::clone(&activity),
+            body_patience: limits.body_read_timeout.as_std(),
         };
         let builder = builder(self.protocol, limits);
         let mut connection = pin!(builder.serve_connection(io, service));
@@ -124,6 +127,7 @@ struct Counted<S> {
     inner: S,
     peer: Peer,
     activity: Arc<Activity>,
+    body_patience: Duration,
 }
 
 impl<S: Answers> hyper::service::Service<http::Request<Incoming>> for Counted<S> {
@@ -134,15 +138,37 @@ impl<S: Answers> hyper::service::Service<http::Request<Incoming>> for Counted<S>
     fn call(&self, mut request: http::Request<Incoming>) -> Self::Future {
         let ticket = self.activity.begin(request.version());
         self.peer.mark(request.extensions_mut());
+        let (late, version) = (Late::default(), request.version());
+        let patience = self.body_patience;
+        let request = request.map(|body| RequestBody::new(body, patience, late.clone()));
         let service = self.inner.clone();
         Box::pin(async move {
-            let response = service.oneshot(request).await?;
+            let mut response = service.oneshot(request).await?;
+            // Whatever the service made of the broken body, the client is told what broke it.
+            if late.is_late() {
+                response = too_late(version);
+            }
             Ok(response.map(|inner| TicketedBody {
                 inner,
                 _ticket: ticket,
             }))
         })
     }
+}
+
+/// 408 (RFC 9110 §15.5.9). The rest of the body is not waited for, so an HTTP/1 connection ends with it.
+fn too_late(version: http::Version) -> axum::response::Response {
+    let mut response = http::Response::new(axum::body::Body::from(
+        "the request's body did not come in time\n",
+    ));
+    *response.status_mut() = http::StatusCode::REQUEST_TIMEOUT;
+    let plain = http::HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, plain);
+    if version < http::Version::HTTP_2 {
+        let close = http::HeaderValue::from_static("close");
+        response.headers_mut().insert(http::header::CONNECTION, close);
+    }
+    response
 }
 
 fn log_end(peer: Peer, ended: Result<(), Box<dyn std::error::Error + Send + Sync>>) {

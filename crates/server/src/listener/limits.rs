@@ -7,12 +7,19 @@ use chancery_core::time::Ttl;
 pub struct Limits {
     /// Connections open at once; more wait in the backlog of the socket.
     pub max_connections: usize,
+    /// Connections open at once from one source: an IPv4 address, or the first 64 bits of an IPv6 address. More
+    /// are closed at once. Trusted proxies are excepted: they speak for many.
+    pub max_connections_per_source: usize,
+    /// Whether connections from this machine are excepted too.
+    pub excepts_loopback: bool,
     /// TLS handshakes under way at once, counted from the client's hello.
     pub max_handshakes: usize,
     /// How long a TLS handshake may take, waiting for its turn included.
     pub handshake_timeout: Ttl,
     /// How long a request's head may take from its first byte, and the first head from the connection.
     pub header_read_timeout: Ttl,
+    /// How long a request's body may take, from the first wait for it to its last byte.
+    pub body_read_timeout: Ttl,
     /// How long a connection may be open without a request. Longer than a proxy in front keeps its own
     /// idle connections (60 s is common), so that it is the proxy that closes them.
     pub idle_timeout: Ttl,
@@ -37,9 +44,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 8192,
+            max_connections_per_source: 256,
+            excepts_loopback: true,
             max_handshakes: 1024,
             handshake_timeout: Ttl::from_seconds(10),
             header_read_timeout: Ttl::from_seconds(15),
+            body_read_timeout: Ttl::from_seconds(30),
             idle_timeout: Ttl::from_seconds(75),
             write_timeout: Ttl::from_seconds(30),
             drain_timeout: Ttl::from_seconds(25),

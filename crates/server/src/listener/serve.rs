@@ -1,10 +1,12 @@
 //! The accept loop.
 
 use super::bind::Endpoint;
+use super::body::RequestBody;
 use super::connection::{Answers, Connection, Protocol};
+use super::forwarded::TrustedProxies;
 use super::limits::Limits;
 use super::peer::{LocalPeer, Peer, PeerAddress};
-use hyper::body::Incoming;
+use super::sources::{SourcePlace, Sources};
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use tokio_util::task::TaskTracker;
 pub async fn serve<S>(endpoint: Endpoint, service: S, limits: Limits, shutdown: CancellationToken) -> usize
 where
     S: tower::Service<
-            http::Request<Incoming>,
+            http::Request<RequestBody>,
             Response = axum::response::Response,
             Error = Infallible,
             Future: Send,
@@ -38,16 +40,21 @@ where
         handshakes: Arc::new(Semaphore::new(limits.max_handshakes.max(1))),
         shutdown: shutdown.clone(),
     };
+    let sources = sources_of(&endpoint, &limits);
     let places = Arc::new(Semaphore::new(limits.max_connections.max(1)));
 
     while let Some((accepted, place)) = next(&endpoint, &places, &shutdown).await {
+        let Some(source) = sources.place(&accepted) else {
+            tracing::debug!(?accepted, "a source has as many connections as it may");
+            continue;
+        };
         let (host, cut) = (host.clone(), cut.clone());
         connections.spawn(async move {
             tokio::select! {
                 () = host.serve(accepted) => {}
                 () = cut.cancelled() => {}
             }
-            drop(place);
+            drop((place, source));
         });
     }
     // New connections are refused from here on, and a Unix socket's file is gone.
@@ -70,6 +77,13 @@ fn tls_of(endpoint: &Endpoint) -> Option<Arc<rustls::ServerConfig>> {
     match endpoint {
         Endpoint::Tcp { tls, .. } => tls.as_ref().map(|tls| tls.server()),
         Endpoint::Unix(_) => None,
+    }
+}
+
+fn sources_of(endpoint: &Endpoint, limits: &Limits) -> Sources {
+    match endpoint {
+        Endpoint::Tcp { proxies, .. } => Sources::new(limits, proxies.clone()),
+        Endpoint::Unix(_) => Sources::new(limits, TrustedProxies::default()),
     }
 }
 
@@ -100,6 +114,17 @@ async fn next(
 enum Accepted {
     Tcp(TcpStream, PeerAddress),
     Unix(UnixStream, LocalPeer),
+}
+
+impl Sources {
+    /// A place for this connection among those of its source. Whoever can open the local socket has no bound but
+    /// the one of all.
+    fn place(&self, accepted: &Accepted) -> Option<SourcePlace> {
+        match accepted {
+            Accepted::Tcp(_, peer) => self.take(peer.ip()),
+            Accepted::Unix(..) => Some(self.uncounted()),
+        }
+    }
 }
 
 async fn accept(endpoint: &Endpoint) -> io::Result<Accepted> {

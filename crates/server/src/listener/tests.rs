@@ -55,6 +55,7 @@ fn router() -> Router {
         .route("/slow", get(slow))
         .route("/flood", get(flood))
         .route("/endless", get(endless))
+        .route("/echo", axum::routing::post(|body: String| async { body }))
 }
 
 struct Running {
@@ -268,6 +269,73 @@ async fn connection_beyond_the_cap_waits_for_a_place() {
     drop(first);
     let read = timeout(SOON, second.read(&mut byte)).await.expect("in time");
     assert_eq!(read.expect("reads"), 1);
+}
+
+#[tokio::test]
+async fn one_source_does_not_take_all_places() {
+    let two = Limits {
+        max_connections_per_source: 2,
+        excepts_loopback: false,
+        ..limits()
+    };
+    let running = start(None, two).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(running.address).await;
+        ask(&mut stream, REQUEST).await;
+        open.push(stream);
+    }
+    let mut third = connect(running.address).await;
+    let mut byte = [0];
+    let read = timeout(SOON, third.read(&mut byte)).await.expect("in time");
+    assert!(matches!(read, Ok(0) | Err(_)), "is closed");
+    // A place that is given up is there for the next.
+    drop(open.pop());
+    loop {
+        let mut stream = connect(running.address).await;
+        let written = stream.write_all(REQUEST).await;
+        let read = timeout(SOON, stream.read(&mut byte)).await.expect("in time");
+        if written.is_ok() && matches!(read, Ok(1)) {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn body_that_does_not_come_in_time_is_answered_408() {
+    let short = Limits {
+        body_read_timeout: Ttl::from_millis(100),
+        ..limits()
+    };
+    let running = start(None, short).await;
+    let head = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n";
+    let mut whole = connect(running.address).await;
+    let answer = ask(&mut whole, format!("{head}hello").as_bytes()).await;
+    assert!(answer.ends_with("hello"), "{answer}");
+
+    let mut late = connect(running.address).await;
+    let answer = ask(&mut late, format!("{head}he").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    time_to_close(&mut late).await;
+
+    // Bytes that drip in do not start the time anew.
+    let (mut read, mut write) = connect(running.address).await.into_split();
+    let drip = tokio::spawn(async move {
+        let head = "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n";
+        let mut written = write.write_all(head.as_bytes()).await;
+        while written.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            written = write.write_all(b"x").await;
+        }
+    });
+    let mut answer = vec![0; 12];
+    timeout(SOON, read.read_exact(&mut answer))
+        .await
+        .expect("in time")
+        .expect("reads");
+    assert_eq!(answer, b"HTTP/1.1 408");
+    drip.abort();
 }
 
 #[tokio::test]

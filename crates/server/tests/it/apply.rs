@@ -10,11 +10,14 @@ on_both_engines!(
     a_second_apply_changes_nothing,
     an_export_applies_to_itself_without_change,
     an_export_holds_no_secret,
+    an_export_leaves_out_what_every_tenant_is_made_with,
+    the_uri_of_the_own_interface_never_comes_from_a_file,
     one_bad_item_changes_nothing,
     a_malformed_item_is_named_by_its_place,
     a_reference_to_nothing_is_refused,
     items_may_refer_to_each_other_in_any_order,
     a_name_is_never_reused,
+    what_clashes_is_named_among_many,
     an_agent_needs_an_owner_to_be_active,
     a_public_key_is_checked_when_it_is_registered,
     no_private_key_is_taken_for_a_public_one,
@@ -184,6 +187,70 @@ async fn a_name_is_never_reused(place: Place) {
     let taken = json!({ "name": "second-notes", "uri": NOTES, "scopes": { "x": {} } });
     let answer = estate.try_admin("POST", "/resources", taken).await;
     assert_eq!(answer.problem(), (409, "exists".to_owned()));
+}
+
+async fn what_clashes_is_named_among_many(place: Place) {
+    let estate = Estate::start(&place).await;
+    let document = json!({
+        "users": [{ "name": "zoe", "issuer": "corp", "subject": "zoe" }],
+        "agents": [{ "name": "new", "owner": "ops" }],
+        "resources": [
+            { "name": "fine", "uri": "https://fine.example", "scopes": { "read": {} } },
+            { "name": "copy", "uri": NOTES, "scopes": { "read": {} } },
+        ],
+    });
+    let answer = estate.try_admin("POST", "/apply", document).await;
+    assert_eq!(answer.problem(), (409, "exists".to_owned()));
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("resource `copy`"), "{detail}");
+    // The key that makes the request once comes first in the batch, and shifts nothing.
+    let body = json!({ "agents": [{ "name": "new", "owner": "ops" }], "users": [
+        { "name": "two", "issuer": "corp", "subject": "alice" } ] });
+    let request = http::Request::post(estate.path("/api/v1/apply"))
+        .extension(chancery_server::listener::LocalPeer { uid: 1_000 })
+        .header("content-type", "application/json")
+        .header("idempotency-key", "clash");
+    let answer = estate
+        .node
+        .send(request.body(body.to_string().into()).unwrap())
+        .await;
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("user `two`"), "{detail}");
+}
+
+async fn an_export_leaves_out_what_every_tenant_is_made_with(place: Place) {
+    let estate = Estate::start(&place).await;
+    let names = |document: &Value| {
+        let resources = document["resources"].as_array().unwrap().clone();
+        let name = |resource: &Value| resource["name"].as_str().unwrap().to_owned();
+        resources.iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&export(&estate).await), ["helper-api", "mail", "notes"]);
+    // An export of before still holds it, and changes nothing.
+    let built_in = estate.show("resources", "chancery").await;
+    let mut item = built_in["spec"].clone();
+    item["name"] = json!("chancery");
+    item["state"] = json!("active");
+    let older = json!({ "resources": [item.clone()] });
+    assert_eq!(
+        actions(&estate, "/apply", older).await,
+        [("unchanged".to_owned(), "chancery".to_owned())]
+    );
+    assert_eq!(estate.show("resources", "chancery").await, built_in);
+    // Whoever may manage is configuration: once it is changed, it is exported.
+    item["holders"] = json!({ "administrator": ["read"] });
+    estate.apply(json!({ "resources": [item] })).await;
+    assert!(names(&export(&estate).await).contains(&"chancery".to_owned()));
+}
+
+async fn the_uri_of_the_own_interface_never_comes_from_a_file(place: Place) {
+    let (first, second) = Estate::twins(&place).await;
+    let mut item = first.show("resources", "chancery").await["spec"].clone();
+    item["name"] = json!("chancery");
+    let steps = actions(&second, "/apply", json!({ "resources": [item] })).await;
+    assert_eq!(steps, [("unchanged".to_owned(), "chancery".to_owned())]);
+    let uri = second.show("resources", "chancery").await["spec"]["uri"].clone();
+    assert_eq!(uri, format!("{}/api/v1", second.base()));
 }
 
 async fn an_agent_needs_an_owner_to_be_active(place: Place) {

@@ -17,9 +17,12 @@ on_both_engines!(
     a_later_log_is_consistent_with_a_kept_checkpoint,
     an_inclusion_proof_verifies_offline,
     an_erased_part_leaves_every_proof_valid,
+    tiles_are_served_as_c2sp_lays_them_out,
     a_record_edited_before_integration_never_enters_the_log,
     one_damaged_log_does_not_stop_another_tenants,
     a_record_edited_after_integration_is_found_out,
+    a_list_shows_what_the_leaf_says_whatever_the_columns_say,
+    sentences_call_everybody_by_name,
     an_administrator_of_the_tenant_is_named_in_what_they_do,
 );
 
@@ -231,6 +234,60 @@ async fn an_inclusion_proof_verifies_offline(place: Place) {
     assert!(accepted.is_none());
 }
 
+async fn tiles_are_served_as_c2sp_lays_them_out(place: Place) {
+    use base64::Engine as _;
+    use chancery_audit::tile::{self, Tile, TileId, TileSet};
+    let estate = Estate::start(&place).await;
+    let agents: Vec<Value> = (0..260)
+        .map(|number| json!({ "name": format!("a-{number}"), "owner": "ops" }))
+        .collect();
+    estate.apply(json!({ "agents": agents })).await;
+    estate.node.integrate().await;
+    let note = estate.node.get("/log/checkpoint").await.text();
+    let mut lines = note.lines().skip(1);
+    let size: u64 = lines.next().unwrap().parse().unwrap();
+    let root = lines.next().unwrap();
+    assert!((257..512).contains(&size), "one full tile and a part: {size}");
+
+    let rest = u16::try_from(size - 256).unwrap();
+    let mut tiles = Vec::new();
+    for (path, (level, index), width) in [
+        ("0/000".to_owned(), (0, 0), 256),
+        (format!("0/001.p/{rest}"), (0, 1), rest),
+        ("1/000.p/1".to_owned(), (1, 0), 1),
+    ] {
+        let answer = estate.node.get(&format!("/log/tile/{path}")).await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.body.len()),
+            (200, usize::from(width) * 32),
+            "{path}"
+        );
+        assert_eq!(answer.header("content-type"), Some("application/octet-stream"));
+        tiles.push(Tile::from_bytes(TileId { level, index }, &answer.body).unwrap());
+    }
+    let tiles: TileSet = tiles.into_iter().collect();
+    let computed = tile::root(&tiles, size).unwrap();
+    let computed = base64::engine::general_purpose::STANDARD.encode(computed.as_bytes());
+    assert_eq!(computed, root, "the tiles are the tree that was signed");
+    // A narrower part of what has grown since is still there; nothing else is.
+    assert_eq!(estate.node.get("/log/tile/0/000.p/7").await.body.len(), 7 * 32);
+    let absent = [
+        "0/001".to_owned(),
+        format!("0/001.p/{}", rest + 1),
+        "0/002.p/1".to_owned(),
+        "2/000.p/1".to_owned(),
+        "0/0".to_owned(),
+        "0/000.p/0".to_owned(),
+        "0/000.p/256".to_owned(),
+        "entries/000".to_owned(),
+        "64/000".to_owned(),
+    ];
+    for path in absent {
+        let answer = estate.node.get(&format!("/log/tile/{path}")).await;
+        assert_eq!(answer.problem(), (404, "no_such_endpoint".to_owned()), "{path}");
+    }
+}
+
 async fn an_erased_part_leaves_every_proof_valid(place: Place) {
     let estate = Estate::start(&place).await;
     estate.planner_for_alice("read").await.token();
@@ -330,6 +387,98 @@ async fn a_record_edited_after_integration_is_found_out(place: Place) {
     let sql = "UPDATE events SET leaf = REPLACE(leaf, '\"ok\"', '\"denied\"') WHERE kind = 'token.issued'";
     edited(&mut estate, &place, sql).await;
     assert!(verify(export(&estate).await, vec![key], &[]).is_err());
+}
+
+async fn a_list_shows_what_the_leaf_says_whatever_the_columns_say(place: Place) {
+    let mut estate = Estate::start(&place).await;
+    for _ in 0..2 {
+        estate.own("planner", &[("resource", NOTES)]).await.token();
+        let events = estate.events("").await;
+        assert!(
+            events.iter().all(|event| event["altered"].is_null()),
+            "integrated or not"
+        );
+        estate.node.integrate().await;
+    }
+    let sql = "UPDATE events SET kind = 'agent.created', outcome = 'denied' WHERE kind = 'token.issued'";
+    edited(&mut estate, &place, sql).await;
+    // Looked for by what it is or by what it was made to look like, the leaf is what is shown.
+    for kind in ["token.issued", "token.", "agent.created"] {
+        let events = estate.events(kind).await;
+        let forged = events.iter().find(|event| !event["altered"].is_null()).unwrap();
+        assert_eq!(
+            (&forged["kind"], &forged["outcome"], &forged["altered"]),
+            (&json!("token.issued"), &json!("ok"), &json!("kind, outcome"))
+        );
+        assert!(forged["sentence"].as_str().unwrap().starts_with("ALTERED"));
+    }
+    let sql = "UPDATE events SET parts = REPLACE(parts, 'planner', 'somebody') WHERE kind = 'agent.created'";
+    edited(&mut estate, &place, sql).await;
+    let events = estate.events("token.issued").await;
+    assert_eq!(events[0]["altered"], "kind, outcome, parts");
+    let sql = "UPDATE events SET leaf = REPLACE(leaf, '\"ok\"', '\"denied\"') WHERE outcome = 'denied'";
+    edited(&mut estate, &place, sql).await;
+    let events = estate.events("token.issued").await;
+    assert_eq!(events[0]["altered"], "leaf, kind, parts");
+    let sql = "UPDATE events SET leaf = 'x' WHERE outcome = 'denied'";
+    edited(&mut estate, &place, sql).await;
+    assert!(
+        estate
+            .events("")
+            .await
+            .iter()
+            .any(|event| event["kind"] == "unreadable")
+    );
+}
+
+async fn sentences_call_everybody_by_name(place: Place) {
+    let estate = Estate::start(&place).await;
+    let token = estate.own("planner", &[("resource", NOTES)]).await.token();
+    estate.post("/revoke", "planner", &[("token", &token)]).await;
+    estate.planner_for_alice("read").await.token();
+    let code = estate.node.code.clone().unwrap();
+    estate
+        .admin("POST", "/enrol", json!({ "code": code, "name": "ada" }))
+        .await;
+    let created = &estate.events("user.created").await[0];
+    let id = created["id"].as_str().unwrap().to_owned();
+    let path = format!("/audit/events/{id}/parts/state");
+    assert_eq!(estate.try_admin("DELETE", &path, Value::Null).await.status, 204);
+    let wrong = basic("nobody", "wrong");
+    estate
+        .node
+        .form_with("/token", &[("grant_type", "client_credentials")], Some(&wrong))
+        .await;
+
+    let sentence = |events: Vec<Value>| events[0]["sentence"].as_str().unwrap().to_owned();
+    let jti = claims(&token)["jti"].as_str().unwrap().to_owned();
+    for (kind, expected) in [
+        ("token.revoked", format!("planner revoked token {jti}")),
+        ("user.enrolled", "ada enrolled as administrator with the one-time code".to_owned()),
+        ("part.erased", format!("local:1000 erased part state of event {id}")),
+        (
+            "authentication.failed",
+            "a caller that calls itself `nobody` could not be authenticated: no client has this id in this tenant"
+                .to_owned(),
+        ),
+    ] {
+        assert_eq!(sentence(estate.events(kind).await), expected, "{kind}");
+    }
+    let updated = estate.events("user.updated").await;
+    if let Some(event) = updated.first() {
+        let sentence = event["sentence"].as_str().unwrap();
+        assert!(
+            sentence.starts_with("planner for alice updated user"),
+            "{sentence}"
+        );
+    }
+    let erased = estate
+        .admin("GET", &format!("/audit/events/{id}"), Value::Null)
+        .await;
+    assert!(
+        erased["sentence"].as_str().unwrap().contains("usr_"),
+        "what was erased leaves an id only"
+    );
 }
 
 async fn an_administrator_of_the_tenant_is_named_in_what_they_do(place: Place) {

@@ -20,6 +20,7 @@ on_both_engines!(
     an_agent_token_names_its_resource_in_each_scope,
     a_budget_is_spent_exactly_under_concurrency,
     a_budget_added_later_counts_from_then,
+    a_used_up_budget_is_a_recorded_decision_that_explains_itself,
     a_grant_outside_its_hours_gives_nothing,
     a_grant_past_its_end_gives_nothing,
     a_token_ends_with_its_grant_and_its_agent,
@@ -226,6 +227,36 @@ async fn a_budget_added_later_counts_from_then(place: Place) {
         .await;
     let answer = estate.own("helper", &[("resource", NOTES)]).await;
     assert_eq!(answer.error(), (400, "access_denied".to_owned()));
+}
+
+async fn a_used_up_budget_is_a_recorded_decision_that_explains_itself(place: Place) {
+    let estate = Estate::start(&place).await;
+    estate
+        .change("grants", "planner-notes", json!({ "budget": 1 }))
+        .await;
+    let assertion = estate.assertion("budget", plain());
+    estate.own("planner", &[("resource", NOTES)]).await.token();
+    let answer = estate.asserted(&assertion, &[("resource", NOTES)]).await;
+    assert_eq!(answer.error(), (400, "access_denied".to_owned()));
+    let decision = answer.json()["decision"].as_str().unwrap().to_owned();
+
+    let events = estate.events("token.issued").await;
+    assert_eq!((&events[0]["outcome"], events.len()), (&json!("denied"), 2));
+    let ids = events[0]["ids"].to_string();
+    let grant = estate.show("grants", "planner-notes").await["id"].to_string();
+    assert!(ids.contains(&decision) && ids.contains(&grant), "{ids}");
+    let sentence = events[0]["sentence"].as_str().unwrap();
+    assert!(sentence.contains("budget used up"), "{sentence}");
+
+    let why = estate
+        .admin("GET", &format!("/why/{decision}"), json!(null))
+        .await;
+    let explained = &why["decision"]["explanation"];
+    assert!(explained["notes"].to_string().contains("budget"), "{explained}");
+    assert_eq!(explained["rows"][0][7], "NO");
+    // The proof was spent with the refusal, and the refusal spent nothing else.
+    let again = estate.asserted(&assertion, &[("resource", NOTES)]).await;
+    assert_eq!(estate.reason(&again).await, "the assertion was used before");
 }
 
 async fn a_grant_outside_its_hours_gives_nothing(place: Place) {

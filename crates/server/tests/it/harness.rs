@@ -8,7 +8,7 @@ use chancery_core::random::DangerSeededRandom;
 use chancery_core::time::{FixedClock, Timestamp, Ttl};
 use chancery_server::App;
 use chancery_server::keys::RootKey;
-use chancery_server::listener::{LocalPeer, TrustedProxies};
+use chancery_server::listener::{Limits, LocalPeer, TrustedProxies};
 use chancery_server::node::{self, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Batch, Db, Expect, Sql, Statement};
@@ -178,21 +178,40 @@ impl Chancery {
         Self::try_start(place, at, Options::default()).await.unwrap()
     }
 
+    /// A node that is told or given something of the test's own.
+    pub(crate) async fn start_with(place: &Place, change: impl FnOnce(&mut NodeConfig, &mut World)) -> Self {
+        Self::build(place, START, Options::default(), change)
+            .await
+            .unwrap()
+    }
+
     pub(crate) async fn try_start(
         place: &Place,
         at: Timestamp,
+        options: Options,
+    ) -> Result<Self, chancery_server::Failure> {
+        Self::build(place, at, options, |_, _| {}).await
+    }
+
+    async fn build(
+        place: &Place,
+        at: Timestamp,
         mut options: Options,
+        change: impl FnOnce(&mut NodeConfig, &mut World),
     ) -> Result<Self, chancery_server::Failure> {
         static SEED: AtomicU64 = AtomicU64::new(1);
         let seed = SEED.fetch_add(1, Ordering::Relaxed) + (u64::from(std::process::id()) << 32);
         let clock = Arc::new(FixedClock::new(at));
-        let world = World {
+        let mut world = World {
             clock: clock.clone(),
             random: Arc::new(DangerSeededRandom::new(seed)),
             checks_clock: false,
+            ..World::default()
         };
+        let mut config = config(place);
+        change(&mut config, &mut world);
         options.pool = 8;
-        let (app, code) = node::open_with(config(place), world, options).await?;
+        let (app, code) = node::open_with(config, world, options).await?;
         let router = chancery_server::http::router(app.clone());
         Ok(Self {
             app,
@@ -321,10 +340,12 @@ fn config(place: &Place) -> NodeConfig {
         socket: None,
         tls: None,
         proxies: TrustedProxies::default(),
+        limits: Limits::default(),
         allowed_hosts: Vec::new(),
         extra_ca_file: None,
         checkpoint_file: None,
         checkpoint_url: None,
+        github_api: "http://127.0.0.1:1".to_owned(),
     }
 }
 

@@ -27,9 +27,15 @@ mod exchange;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod flood;
+#[cfg(test)]
+mod github;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod introspection;
+#[cfg(test)]
+mod issuers;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
@@ -39,11 +45,15 @@ mod management;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
 mod revocation;
+#[cfg(test)]
+mod sinks;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

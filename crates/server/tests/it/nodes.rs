@@ -16,6 +16,7 @@ on_postgres!(
     a_new_policy_decides_on_the_other_node_at_once,
     a_new_tenant_is_served_by_every_node,
     a_key_rotated_on_one_node_verifies_on_the_other,
+    the_first_key_of_an_algorithm_may_be_made_by_two_nodes_at_once,
     one_integrator_at_a_time_gives_every_event_one_place,
 );
 
@@ -227,6 +228,48 @@ async fn a_key_rotated_on_one_node_verifies_on_the_other(place: Place) {
     assert!(is_active(&other, &estate, &token).await, "{states}");
     let token = own(&other, &estate).await.token();
     assert!(is_active(&estate.node, &estate, &token).await);
+}
+
+async fn the_first_key_of_an_algorithm_may_be_made_by_two_nodes_at_once(place: Place) {
+    let (estate, other) = pair(&place).await;
+    estate
+        .change("resources", "notes", json!({ "algorithm": "RS256" }))
+        .await;
+    other.follow().await;
+    let (here, there) = tokio::join!(own(&estate.node, &estate), own(&other, &estate));
+    let first = [here.token(), there.token()];
+    estate.node.follow().await;
+    other.follow().await;
+    assert_eq!(estate.node.get("/jwks").await.body, other.get("/jwks").await.body);
+    for token in &first {
+        assert!(is_active(&estate.node, &estate, token).await);
+        assert!(is_active(&other, &estate, token).await);
+    }
+    let header = |token: &str| token.split('.').next().unwrap().to_owned();
+    let later = [
+        own(&estate.node, &estate).await.token(),
+        own(&other, &estate).await.token(),
+    ];
+    assert_eq!(
+        header(&later[0]),
+        header(&later[1]),
+        "both sign with one key from then on"
+    );
+    // A rotation retires whatever there is, and both go on with the new key.
+    estate
+        .admin("POST", "/keys/rotate", json!({ "algorithm": "RS256" }))
+        .await;
+    let ahead = Ttl::from_minutes(10);
+    estate.node.advance(ahead).await;
+    other.advance(ahead).await;
+    estate.node.expire().await;
+    other.follow().await;
+    let last = [
+        own(&estate.node, &estate).await.token(),
+        own(&other, &estate).await.token(),
+    ];
+    assert_eq!(header(&last[0]), header(&last[1]));
+    assert_ne!(header(&last[0]), header(&later[0]));
 }
 
 async fn one_integrator_at_a_time_gives_every_event_one_place(place: Place) {

@@ -14,6 +14,7 @@ on_both_engines!(
     a_token_opens_only_what_its_scopes_name,
     a_request_that_is_not_json_is_a_problem,
     a_list_is_read_page_by_page,
+    a_text_with_nul_is_the_callers_fault_wherever_it_is,
     no_secret_appears_in_an_answer_a_record_or_a_line_of_the_log,
     health_says_whether_the_node_may_serve,
 );
@@ -148,6 +149,73 @@ async fn a_list_is_read_page_by_page(place: Place) {
     estate.admin("POST", "/agents/third/suspend", Value::Null).await;
     let suspended = estate.admin("GET", "/agents?state=suspended", Value::Null).await;
     assert_eq!(suspended["items"].as_array().unwrap().len(), 1);
+}
+
+async fn a_text_with_nul_is_the_callers_fault_wherever_it_is(place: Place) {
+    let estate = Estate::start(&place).await;
+    for (method, path, body) in bodies_with_nul(&estate).await {
+        let answer = estate.try_admin(method, path, body).await;
+        assert_eq!(answer.problem(), (422, "invalid".to_owned()), "{path}");
+        assert!(answer.text().contains("U+0000"), "{path}: {}", answer.text());
+    }
+    for path in [
+        "/agents?cursor=%00",
+        "/audit/events?id=a%00",
+        "/audit/events?kind=%00",
+        "/audit/events?kind=token.%00",
+        "/agents/%00",
+        "/why/%00",
+        "/audit/events/%00",
+        "/kill/agent/%00?dry_run=true",
+    ] {
+        let method = if path.starts_with("/kill") { "POST" } else { "GET" };
+        let answer = estate.try_admin(method, path, Value::Null).await;
+        assert!((400..500).contains(&answer.problem().0), "{path}");
+    }
+    for name in ["audience", "resource", "scope", "client_id"] {
+        let answer = estate.own("planner", &[(name, NUL)]).await;
+        assert_eq!(answer.error(), (400, "invalid_request".to_owned()), "{name}");
+    }
+    let form = [("grant_type", "client_credentials")];
+    let header = basic(NUL, NUL);
+    let answer = estate.node.form_with("/token", &form, Some(&header)).await;
+    assert!(answer.status.is_client_error(), "{}", answer.text());
+    // Text that is kept as JSON inside a record may hold it, as an escape.
+    let token = estate.user_with("alice", json!({ "roles": ["staff"], "email": NUL }));
+    let answer = estate
+        .exchange_as("planner", (&token, JWT), &[("resource", NOTES)])
+        .await;
+    assert!(answer.status.as_u16() < 500, "{}", answer.text());
+}
+
+const NUL: &str = "a\0b";
+
+async fn bodies_with_nul(estate: &Estate) -> Vec<(&'static str, &'static str, Value)> {
+    let policy = estate.admin("GET", "/policy", Value::Null).await;
+    let text = policy["text"].as_str().unwrap();
+    let issuer = json!({
+        "name": "new", "issuer": NUL, "purposes": ["runtimes"], "keys": { "inline": { "keys": [] } },
+    });
+    let tagged = json!({ "name": "new", "owner": "ops", "tags": { NUL: "x" } });
+    let described = json!({ "name": "new", "owner": "ops", "description": NUL });
+    let user = json!({ "name": "new", "issuer": "corp", "subject": NUL });
+    vec![
+        ("PUT", "/policy", json!({ "text": format!("{text}\n// {NUL}") })),
+        ("PUT", "/policy", json!({ "text": text, "comment": NUL })),
+        ("POST", "/policy/validate", json!({ "text": NUL })),
+        (
+            "POST",
+            "/policy/observe",
+            json!({ "resource": NUL, "seconds": 60 }),
+        ),
+        ("POST", "/agents", described),
+        ("POST", "/agents", tagged),
+        ("POST", "/users", user),
+        ("POST", "/trusted_issuers", issuer),
+        ("POST", "/enrol", json!({ "name": "new", "code": NUL })),
+        ("POST", "/bindings/github", json!({ "repository": NUL })),
+        ("POST", "/apply", json!({ "policy": format!("// {NUL}") })),
+    ]
 }
 
 const MARKER: &str = "marker-secret-7b1e";

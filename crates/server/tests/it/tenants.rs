@@ -18,7 +18,10 @@ on_both_engines!(
     metadata_is_found_in_three_forms,
     an_unknown_host_is_misdirected,
     the_tenant_never_comes_from_a_header,
+    over_http2_the_authority_names_the_tenant_and_nothing_may_contradict_it,
     the_system_tenant_alone_makes_tenants,
+    who_made_a_tenant_is_in_its_log,
+    what_was_read_earlier_never_replaces_what_was_read_later,
     a_tenants_name_is_never_taken_twice,
 );
 
@@ -124,6 +127,86 @@ async fn ids_and_names_of_another_tenant_are_unknown(place: Place) {
     assert_eq!(answer.problem(), (404, "not_found".to_owned()));
     let answer = second.own("planner", &[("audience", "agent:lonely")]).await;
     assert_eq!(answer.error(), (400, "invalid_target".to_owned()));
+}
+
+async fn who_made_a_tenant_is_in_its_log(place: Place) {
+    let node = Chancery::start(&place).await;
+    node.add_tenant("acme").await;
+    for (prefix, actor) in [("/t/acme", "local:1000"), ("", "system:setup")] {
+        let path = format!("{prefix}/api/v1/audit/events?kind=tenant.created");
+        let events = node.admin("GET", &path, Value::Null).await;
+        assert_eq!(events["items"][0]["ids"][0], json!(["actor", actor]), "{events}");
+    }
+}
+
+async fn what_was_read_earlier_never_replaces_what_was_read_later(place: Place) {
+    let node = Chancery::start(&place).await;
+    node.add_tenant("acme").await;
+    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let readers: Vec<_> = (0..4)
+        .map(|_| {
+            let (app, done) = (node.app.clone(), done.clone());
+            tokio::spawn(async move {
+                while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                    app.tenants.reload(&app.db).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for round in 0..60 {
+        let step = if round % 2 == 0 { "suspend" } else { "activate" };
+        let path = format!("/t/system/api/v1/tenants/acme/{step}");
+        let wanted = node.admin("POST", &path, Value::Null).await["state"].clone();
+        // Whoever read before this step was committed may put its reading in place only now.
+        for _ in 0..50 {
+            let served = node.app.tenants.find_by_name("acme").unwrap();
+            assert_eq!(served.tenant.state.as_str(), wanted, "round {round}");
+            tokio::task::yield_now().await;
+        }
+    }
+    done.store(true, std::sync::atomic::Ordering::SeqCst);
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
+async fn over_http2_the_authority_names_the_tenant_and_nothing_may_contradict_it(place: Place) {
+    let node = Chancery::start(&place).await;
+    let tenant = json!({ "name": "acme", "base_url": "https://acme.example" });
+    node.admin("POST", "/t/system/api/v1/tenants", tenant).await;
+    let ask = |uri: &str, host: Option<&str>| {
+        let mut request = Request::get(uri).version(http::Version::HTTP_2);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        request.body(Body::empty()).unwrap()
+    };
+    let keys = |prefix: &'static str| {
+        let node = node.clone();
+        async move { node.admin("GET", &format!("{prefix}/jwks"), Value::Null).await }
+    };
+    let (acme, default) = (keys("/t/acme").await, keys("").await);
+    for (uri, host, expected) in [
+        ("https://acme.example/jwks", None, &acme),
+        ("https://ACME.example/jwks", Some("acme.example"), &acme),
+        ("https://id.example/jwks", None, &default),
+    ] {
+        assert_eq!(&node.send(ask(uri, host)).await.json(), expected, "{uri}");
+    }
+    for (uri, host) in [
+        ("https://id.example/jwks", Some("acme.example")),
+        ("https://acme.example/jwks", Some("id.example")),
+        ("https://nobody.example/jwks", Some("id.example")),
+        ("https://acme.example:444/jwks", None),
+        ("https://acme.example/t/acme/jwks", None),
+    ] {
+        let answer = node.send(ask(uri, host)).await;
+        assert_eq!(
+            answer.problem(),
+            (421, "unknown_host".to_owned()),
+            "{uri} {host:?}"
+        );
+    }
 }
 
 async fn a_cursor_of_another_tenant_opens_nothing(place: Place) {

@@ -118,6 +118,13 @@ impl Batch {
         self.guards.is_empty() && self.statements.is_empty()
     }
 
+    /// Every parameter of every statement.
+    pub(crate) fn params(&self) -> impl Iterator<Item = &Value> {
+        let branches = self.on_failure.iter().flat_map(|(_, statements)| statements);
+        let all = self.guards.iter().chain(&self.statements).chain(branches);
+        all.flat_map(|statement| &statement.params)
+    }
+
     /// What to commit when this label fails first.
     pub(crate) fn branch(&self, label: &str) -> Option<&[Statement]> {
         self.on_failure
@@ -139,6 +146,8 @@ pub enum Outcome {
         label: &'static str,
         /// Whether it was a guard.
         guard: bool,
+        /// Its place among the guards, or among the statements, from 0.
+        position: usize,
         /// Whether the statements named for this label were committed instead. `false` also if one of
         /// their own expectations failed.
         recorded: bool,

@@ -80,6 +80,9 @@ pub enum DbError {
     /// Bringing the schema up to date failed.
     #[error(transparent)]
     Migration(#[from] MigrationError),
+    /// A text holds U+0000, which PostgreSQL cannot store. Refused on either engine, before anything is done.
+    #[error("text with U+0000 cannot be stored")]
+    TextWithNul,
     /// The engine refused a statement: a defect in its text or its parameters.
     #[error("the database refused `{label}`: {reason}")]
     Driver {

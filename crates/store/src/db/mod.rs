@@ -61,9 +61,10 @@ impl Db {
     /// Runs a query that only reads.
     ///
     /// # Errors
-    /// [`DbError::Overloaded`], [`DbError::Unavailable`], or [`DbError::Driver`] for a defect in the text
-    /// (an attempt to write is one).
+    /// [`DbError::Overloaded`], [`DbError::Unavailable`], [`DbError::TextWithNul`], or [`DbError::Driver`] for a
+    /// defect in the text (an attempt to write is one).
     pub async fn query(&self, sql: &Sql, params: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        check_text(params.iter())?;
         match self {
             Self::Sqlite(engine) => engine.query(sql.sqlite, params).await,
             Self::Postgres(engine) => engine.query(sql.postgres, &params).await,
@@ -100,6 +101,7 @@ impl Db {
     /// With every error except [`DbError::UnknownOutcome`] and [`DbError::DuplicateBatch`] nothing was
     /// committed. A failed expectation is not an error but [`Outcome::Refused`].
     pub async fn commit(&self, batch: Batch) -> Result<Outcome, DbError> {
+        check_text(batch.params())?;
         match self {
             Self::Sqlite(engine) => engine.commit(batch).await,
             Self::Postgres(engine) => engine.commit(batch).await,
@@ -189,6 +191,15 @@ impl Db {
             Self::Postgres(engine) => engine.close(),
         }
     }
+}
+
+/// One rule for both engines: PostgreSQL's text has no U+0000.
+fn check_text<'a>(mut params: impl Iterator<Item = &'a Value>) -> Result<(), DbError> {
+    let holds_nul = |value: &Value| matches!(value, Value::Text(text) if text.contains('\0'));
+    if params.any(holds_nul) {
+        return Err(DbError::TextWithNul);
+    }
+    Ok(())
 }
 
 const NOW: Sql = Sql::pair(

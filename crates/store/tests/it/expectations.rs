@@ -267,8 +267,16 @@ async fn text_with_a_zero_byte_is_refused(place: TestDb) {
     let error = commit(&db, batch().push(event("zero \0 byte")))
         .await
         .unwrap_err();
-    assert!(matches!(error, DbError::Driver { .. }), "{error}");
+    assert!(matches!(error, DbError::TextWithNul), "{error}");
+    let branch = batch()
+        .push(consume_code("missing"))
+        .or_else("consume code", vec![event("zero \0 byte")]);
+    let error = commit(&db, branch).await.unwrap_err();
+    assert!(matches!(error, DbError::TextWithNul), "{error}");
     assert!(events(&db).await.is_empty());
+    let echo = Sql::same("SELECT CAST(?1 AS TEXT)");
+    let error = db.query(&echo, vec!["\0".into()]).await.unwrap_err();
+    assert!(matches!(error, DbError::TextWithNul), "{error}");
 }
 
 async fn placeholders_bind_by_number(place: TestDb) {

@@ -217,10 +217,16 @@ pub(crate) async fn must(db: &Db, batch: Batch) {
     assert_eq!(db.commit(batch).await.unwrap(), Outcome::Committed);
 }
 
+/// Refused by the first guard or the first statement.
 pub(crate) fn refused(label: &'static str, guard: bool, recorded: bool) -> Outcome {
+    refused_at(0, label, guard, recorded)
+}
+
+pub(crate) fn refused_at(position: usize, label: &'static str, guard: bool, recorded: bool) -> Outcome {
     Outcome::Refused {
         label,
         guard,
+        position,
         recorded,
     }
 }

@@ -103,13 +103,12 @@ impl Model {
         let guard_holds = |(of, id, version): &(u8, u8, i64)| {
             self.items.get(&(*of, *id)).is_some_and(|item| item.0 == *version)
         };
-        let (label, guard) = if plan.guards.iter().all(guard_holds) {
-            match plan.steps.iter().find(|step| !self.step(**step)) {
+        let (position, label, guard) = match plan.guards.iter().position(|guard| !guard_holds(guard)) {
+            None => match plan.steps.iter().enumerate().find(|(_, step)| !self.step(**step)) {
                 None => return Outcome::Committed,
-                Some(step) => (step.statement().label, false),
-            }
-        } else {
-            ("item is current", true)
+                Some((position, step)) => (position, step.statement().label, false),
+            },
+            Some(position) => (position, "item is current", true),
         };
         *self = before.clone();
         let recorded = match &plan.branch {
@@ -122,6 +121,7 @@ impl Model {
         Outcome::Refused {
             label,
             guard,
+            position,
             recorded,
         }
     }

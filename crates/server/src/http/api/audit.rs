@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::govern::audit;
+use crate::govern::entry::Entry;
 use crate::http::api::body::ApiQuery;
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::error::{Problem, no_such_endpoint};
@@ -61,7 +62,7 @@ pub async fn show(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path(id): Path<String>,
-) -> Result<Json<audit::Entry>, Problem> {
+) -> Result<Json<Entry>, Problem> {
     let caller = api.with(ApiScope::Audit)?;
     Ok(Json(audit::show(&app, &api.served, caller, &id).await?))
 }

@@ -2,8 +2,10 @@
 
 use crate::app::App;
 use crate::directory::apply::{self, Document, Step};
+use crate::directory::export;
 use crate::directory::kill::{self, KillReport};
 use crate::error::{Failure, Refusal};
+use crate::govern::repository;
 use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::error::Problem;
@@ -15,6 +17,7 @@ use chancery_oauth::jose::UnverifiedJwt;
 use chancery_oauth::runtime::{self, BindingReport};
 use chancery_policy::ManagementAction;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Query of `apply`.
@@ -64,7 +67,7 @@ pub async fn export(State(app): State<Arc<App>>, api: ApiCaller) -> Result<Json<
         ManagementAction::View,
         (Noun::Tenant, "*", None),
     )?;
-    apply::export(&app, &api.served)
+    export::export(&app, &api.served)
         .await
         .map(Json)
         .map_err(Problem::from)
@@ -159,4 +162,29 @@ pub async fn test_binding(
         agent,
         bindings,
     }))
+}
+
+/// A GitHub repository to look up.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Repository {
+    /// `OWNER/REPO`.
+    repository: String,
+}
+
+/// `POST /bindings/github`: the ids that a binding to a repository pins.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn find_repository(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    ApiBody(body): ApiBody<Repository>,
+) -> Result<Json<Value>, Problem> {
+    let caller = api.with(ApiScope::Write)?;
+    let ids = repository::ids(&app, &api.served, caller, &body.repository).await?;
+    Ok(Json(json!({
+        "repository_id": ids.repository_id,
+        "repository_owner_id": ids.repository_owner_id,
+    })))
 }

@@ -26,6 +26,7 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/export", get(directory::export))
         .route("/kill/{noun}/{name}", post(directory::kill))
         .route("/bindings/test", post(directory::test_binding))
+        .route("/bindings/github", post(directory::find_repository))
         .route("/policy", get(govern::show_policy).put(govern::set_policy))
         .route("/policy/validate", post(govern::validate_policy))
         .route("/policy/test", post(govern::test_policy))

@@ -270,7 +270,7 @@ async fn update_one<S: Managed>(
     let Some((record, work)) = planned else {
         return serde_json::to_value(old).map_err(Failure::internal);
     };
-    change::commit(app, caller, work, (S::NOUN, record.name.as_str())).await?;
+    change::commit(app, caller, work).await?;
     serde_json::to_value(record).map_err(Failure::internal)
 }
 
@@ -282,7 +282,7 @@ async fn step_one<S: Managed>(
 ) -> Result<Value, Failure> {
     let old = change::load::<S>(app, served.tenant.id, name).await?;
     let (record, work) = change::plan_step(app, served, caller, old, step)?;
-    change::commit(app, caller, work, (S::NOUN, record.name.as_str())).await?;
+    change::commit(app, caller, work).await?;
     serde_json::to_value(record).map_err(Failure::internal)
 }
 

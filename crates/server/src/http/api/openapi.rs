@@ -210,6 +210,7 @@ fn schemas() -> Value {
     add::<govern::Enrolment>(&mut all);
     add::<govern::NewTenant>(&mut all);
     add::<directory::TokenToTest>(&mut all);
+    add::<directory::Repository>(&mut all);
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
     for (name, schema) in all {
         schemas.insert(name, serde_json::to_value(schema).unwrap_or_default());

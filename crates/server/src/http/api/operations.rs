@@ -63,6 +63,13 @@ pub const OPERATIONS: &[Operation] = &[
         "compare a runtime's token with every binding",
         "TokenToTest",
     ),
+    with_body(
+        "post",
+        "/bindings/github",
+        ApiScope::Write,
+        "look up the immutable ids of a GitHub repository",
+        "Repository",
+    ),
     get("/policy", ApiScope::Read, "the policy set in force"),
     with_body(
         "put",

@@ -65,9 +65,11 @@ impl Postgres {
 
     /// Takes a refused batch back and commits what it named for this failure instead.
     async fn refuse(&self, client: Object, batch: &Batch, failed: Failed) -> Try {
+        let (guards, position) = (batch.guards.len(), failed.position);
         let refused = |recorded| Outcome::Refused {
             label: failed.label,
-            guard: failed.position < batch.guards.len(),
+            guard: position < guards,
+            position: position.checked_sub(guards).unwrap_or(position),
             recorded,
         };
         let Some(client) = roll_back(client).await else {

@@ -53,6 +53,7 @@ type Reply = oneshot::Sender<Result<Outcome, DbError>>;
 struct Failed {
     label: &'static str,
     guard: bool,
+    position: usize,
 }
 
 impl Writer {
@@ -229,20 +230,22 @@ impl Writer {
 
     /// Runs guards and statements up to the first whose expectation fails.
     fn attempt(&self, batch: &Batch) -> Result<Option<Failed>, DbError> {
-        for guard in &batch.guards {
-            if !self.execute(guard)? {
-                let label = guard.label;
-                return Ok(Some(Failed { label, guard: true }));
+        for (guard, statements) in [(true, &batch.guards), (false, &batch.statements)] {
+            if let Some((position, label)) = self.first_failure(statements)? {
+                return Ok(Some(Failed {
+                    label,
+                    guard,
+                    position,
+                }));
             }
         }
-        let failed = self.first_failure(&batch.statements)?;
-        Ok(failed.map(|label| Failed { label, guard: false }))
+        Ok(None)
     }
 
-    fn first_failure(&self, statements: &[Statement]) -> Result<Option<&'static str>, DbError> {
-        for statement in statements {
+    fn first_failure(&self, statements: &[Statement]) -> Result<Option<(usize, &'static str)>, DbError> {
+        for (position, statement) in statements.iter().enumerate() {
             if !self.execute(statement)? {
-                return Ok(Some(statement.label));
+                return Ok(Some((position, statement.label)));
             }
         }
         Ok(None)
@@ -250,7 +253,11 @@ impl Writer {
 
     /// Takes a refused batch back and runs what it named for this failure instead.
     fn refuse(&self, batch: &Batch, failed: &Failed) -> Result<Outcome, DbError> {
-        let Failed { label, guard } = *failed;
+        let Failed {
+            label,
+            guard,
+            position,
+        } = *failed;
         self.control("ROLLBACK TO member")?;
         let recorded = match batch.branch(label) {
             None => false,
@@ -262,6 +269,7 @@ impl Writer {
         Ok(Outcome::Refused {
             label,
             guard,
+            position,
             recorded,
         })
     }
