@@ -2,11 +2,16 @@
 
 use crate::estate::*;
 use crate::harness::*;
-use chancery_core::call::{CallAction, CallFacts, UsePlan, UseProposal};
-use chancery_core::id::{ClientId, DecisionId, Id as _, ResourceId, TokenId};
+use chancery_core::actor::Actor;
+use chancery_core::agent::Agent;
+use chancery_core::assurance::{AgentAssurance, UserAssurance};
+use chancery_core::call::{CallAction, CallFacts, ConnectionFacts, UsePlan, UseProposal};
+use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
+use chancery_core::id::{ClientId, DecisionId, EventId, Id as _, ResourceId, TokenId};
 use chancery_core::name::Name;
 use chancery_core::proposal::{AgentFacts, Facts, Limits, ResourceFacts, UserFacts};
 use chancery_core::scope::Authority;
+use chancery_core::user::User;
 use chancery_policy::{UsePermit, UseVerdict, decide_use};
 use chancery_server::Failure;
 use chancery_server::connect::find::{self, Calling};
@@ -104,51 +109,7 @@ async fn proposal(estate: &Estate, connection: &str, user: Option<&str>) -> Opti
     let found = find::connection(app, tenant, &name(connection), calling)
         .await
         .unwrap()?;
-    let facts = Facts {
-        tenant: name(tenant_name),
-        now: START,
-        grant_type: None,
-        call: Some(CallFacts {
-            action: CallAction::Request,
-            target: "GET /repos/a".to_owned(),
-            arguments: BTreeMap::new(),
-            connection: Some(found.facts),
-            host: None,
-            method: Some("GET".to_owned()),
-            path: Some("/repos/a".to_owned()),
-            obstacle: None,
-        }),
-        agent: AgentFacts {
-            name: agent.name.clone(),
-            owner: agent.spec.owner.clone(),
-            blueprint: None,
-            tags: BTreeMap::new(),
-        },
-        delegated_by: None,
-        client: name("planner"),
-        assurance: chancery_core::assurance::AgentAssurance::Secret,
-        instance: BTreeMap::new(),
-        user: user.as_ref().map(|user| UserFacts {
-            name: user.name.clone(),
-            issuer: user.spec.issuer.clone(),
-            roles: user.spec.roles.clone(),
-            groups: user.spec.groups.clone(),
-            attributes: BTreeMap::new(),
-            as_of: START,
-            assurance: chancery_core::assurance::UserAssurance::Verified,
-        }),
-        chain: vec![agent.name.clone()],
-        resource: Some(ResourceFacts {
-            name: name("broker"),
-            owner: None,
-        }),
-        scopes: BTreeMap::new(),
-        asked: None,
-        limits: Limits {
-            parent: Some(Authority::default()),
-            ..Limits::default()
-        },
-    };
+    let facts = facts(tenant_name, &agent, user.as_deref(), found.facts);
     Some(UseProposal {
         decision: DecisionId::generate(START, &*app.random),
         facts,
@@ -167,6 +128,55 @@ async fn proposal(estate: &Estate, connection: &str, user: Option<&str>) -> Opti
             spends: found.spends,
         },
     })
+}
+
+/// What policy sees of a request to `GET /repos/a` through a connection.
+fn facts(tenant: &str, agent: &Agent, user: Option<&User>, connection: ConnectionFacts) -> Facts {
+    Facts {
+        tenant: name(tenant),
+        now: START,
+        grant_type: None,
+        call: Some(CallFacts {
+            action: CallAction::Request,
+            target: "GET /repos/a".to_owned(),
+            arguments: BTreeMap::new(),
+            connection: Some(connection),
+            host: None,
+            method: Some("GET".to_owned()),
+            path: Some("/repos/a".to_owned()),
+            obstacle: None,
+        }),
+        agent: AgentFacts {
+            name: agent.name.clone(),
+            owner: agent.spec.owner.clone(),
+            blueprint: None,
+            tags: BTreeMap::new(),
+        },
+        delegated_by: None,
+        client: name("planner"),
+        assurance: AgentAssurance::Secret,
+        instance: BTreeMap::new(),
+        user: user.map(|user| UserFacts {
+            name: user.name.clone(),
+            issuer: user.spec.issuer.clone(),
+            roles: user.spec.roles.clone(),
+            groups: user.spec.groups.clone(),
+            attributes: BTreeMap::new(),
+            as_of: START,
+            assurance: UserAssurance::Verified,
+        }),
+        chain: vec![agent.name.clone()],
+        resource: Some(ResourceFacts {
+            name: name("broker"),
+            owner: None,
+        }),
+        scopes: BTreeMap::new(),
+        asked: None,
+        limits: Limits {
+            parent: Some(Authority::default()),
+            ..Limits::default()
+        },
+    }
 }
 
 async fn permit(estate: &Estate, connection: &str, user: Option<&str>) -> Result<UsePermit, String> {
@@ -696,27 +706,54 @@ async fn a_gateways_resource_has_its_place_and_its_connection_reaches_it(place: 
     assert_eq!(estate.show("resources", "gh").await["generation"], 2);
 }
 
-/// A decision on a call, stored as the gateway will store it, is tested and explained like any other.
+/// A decision on a call, stored as the gateway will store it, is explained and evaluated again like any other.
 async fn stored_calls_are_tested_and_explained(place: Place) {
     let estate = start(&place).await;
     must_set(&estate, alices(KEY)).await;
     let permit = permit(&estate, "github", Some("alice")).await.unwrap();
-    let explanation = chancery_policy::explain::explain(permit.decision());
+    let decision = permit.decision();
+    let app = &estate.node.app;
+    let served = app.tenants.find(permit.plan().tenant).unwrap();
+    let event = Event {
+        id: EventId::from(decision.id),
+        tenant: permit.plan().tenant,
+        time: START,
+        kind: EventKind::TokenIssued,
+        outcome: EventOutcome::Ok,
+        actor: Actor::Unknown,
+        ids: Vec::new(),
+        decision: Some(decision.id),
+        parts: vec![Part {
+            name: "decision",
+            class: PartClass::Decision,
+            content: serde_json::to_string(decision).unwrap(),
+        }],
+    };
+    let statement = chancery_server::record::statement(served.keys.seal(), &event, &*app.random).unwrap();
+    let batch = app.batch(START).push(statement);
+    assert!(app.db.commit(batch).await.unwrap().is_committed());
+
+    let path = format!("/why/{}", decision.id);
+    let why = estate.admin("GET", &path, Value::Null).await.to_string();
     assert!(
-        explanation.summary.contains("request GET /repos/a at broker"),
-        "{}",
-        explanation.summary
+        why.contains("request GET /repos/a at broker") && why.contains("use_connection github"),
+        "{why}"
     );
-    let again = chancery_policy::evaluate_again(
-        &estate
-            .node
-            .app
-            .tenants
-            .find(permit.plan().tenant)
-            .unwrap()
-            .policy
-            .set,
-        permit.facts(),
+    let text = format!(
+        "{}\n@id(\"stop\") forbid (principal is Agent, action == Action::\"use_connection\", resource is Connection);",
+        chancery_policy::DEFAULT_POLICIES
     );
-    assert_eq!(again, permit.decision().outcome);
+    let case = |expect: &str| json!({ "name": "call", "decision": decision.id, "expect": expect });
+    let now = estate
+        .admin("POST", "/policy/test", json!({ "cases": [case("permit")] }))
+        .await;
+    assert_eq!(now["failed"], 0, "{now}");
+    let then = estate
+        .admin(
+            "POST",
+            "/policy/test",
+            json!({ "cases": [case("deny")], "text": text }),
+        )
+        .await;
+    assert_eq!(then["failed"], 0, "{then}");
 }
