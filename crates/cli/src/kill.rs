@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 /// Arguments of `kill`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct KillArguments {
-    /// agent, client, user, issuer, grant or blueprint.
+    /// agent, client, user, issuer, grant, blueprint, connection or account.
     noun: String,
     /// Its name or id.
     name: String,

@@ -1,5 +1,6 @@
 //! The `chancery` command: reading arguments, calling the server, printing for people or as JSON.
 
+mod account;
 mod agent;
 mod apply;
 mod audit;
@@ -76,11 +77,15 @@ enum Command {
     Blueprint(noun::NounArguments),
     /// Grants.
     Grant(noun::NounArguments),
+    /// Connections to downstream providers.
+    Connection(noun::NounArguments),
+    /// Connected accounts: set a key, list, show, disconnect.
+    Account(account::AccountArguments),
     /// Policy sets: validate, set, show, test, observe.
     Policy(policy::PolicyArguments),
     /// Why a decision, a token or a failed authentication came out as it did.
     Why(why::WhyArguments),
-    /// Stop an agent, client, user, issuer, grant or blueprint at once.
+    /// Stop an agent, client, user, issuer, grant, blueprint, connection or account at once.
     Kill(kill::KillArguments),
     /// Get, introspect or revoke a token as a client would.
     Token(token::TokenArguments),
@@ -149,6 +154,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             noun::run("blueprints", arguments, &connection.open()?, output).await
         }
         Command::Grant(arguments) => noun::run("grants", arguments, &connection.open()?, output).await,
+        Command::Connection(arguments) => {
+            noun::run("connections", arguments, &connection.open()?, output).await
+        }
+        Command::Account(arguments) => account::run(arguments, &connection.open()?, output).await,
         Command::Policy(arguments) => policy::run(arguments, &connection.open()?, output).await,
         Command::Why(arguments) => why::run(arguments, &connection.open()?, output).await,
         Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,
@@ -179,14 +188,25 @@ mod tests {
         let mut below = Vec::new();
         own_options(&Arguments::command(), &mut below);
         for (place, name) in below {
-            assert!(!globals.contains(&name), "`{place} --{name}` hides the global option");
+            assert!(
+                !globals.contains(&name),
+                "`{place} --{name}` hides the global option"
+            );
         }
     }
 
     #[test]
     fn a_token_to_ask_about_is_not_the_token_to_ask_with() {
         for verb in ["introspect", "revoke"] {
-            let words = ["chancery", "--token-file", "mine", "token", verb, "--token", "theirs"];
+            let words = [
+                "chancery",
+                "--token-file",
+                "mine",
+                "token",
+                verb,
+                "--token",
+                "theirs",
+            ];
             let parsed = Arguments::try_parse_from(words).unwrap();
             let printed = format!("{parsed:?}");
             assert!(printed.contains("token_file: Some(\"mine\")"), "{printed}");
@@ -195,7 +215,9 @@ mod tests {
     }
 
     fn options(command: &clap::Command) -> impl Iterator<Item = String> {
-        let global = command.get_arguments().filter(|argument| argument.is_global_set());
+        let global = command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set());
         global.filter_map(|argument| argument.get_long().map(str::to_owned))
     }
 

@@ -101,10 +101,15 @@ async fn list(
         .and_then(Value::as_array)
         .cloned()
         .unwrap_or_default();
-    let (columns, about) = about(collection);
+    let (mut columns, about) = about(collection);
+    let has_status = items.iter().any(|item| item.get("status").is_some());
+    if has_status {
+        columns.insert(columns.len().saturating_sub(1), "status");
+    }
     let rows = items.iter().map(|item| {
         let mut row = vec![field(item, &["name"]), field(item, &["state"])];
         row.extend(about.iter().map(|path| field(item, &["spec", path])));
+        row.extend(has_status.then(|| field(item, &["status"])));
         row.push(field(item, &["id"]));
         row
     });
@@ -124,7 +129,9 @@ fn about(collection: &str) -> (Vec<&'static str>, Vec<&'static str>) {
         "users" => vec!["issuer", "roles"],
         "runtime_bindings" => vec!["issuer", "agent"],
         "resources" => vec!["uri", "enforcement"],
-        "grants" => vec!["agent", "resource", "scopes"],
+        "grants" => vec!["agent", "resource", "connection", "scopes"],
+        "connections" => vec!["base_url", "owner_level"],
+        "connected_accounts" => vec!["connection", "owner"],
         _ => vec!["owner"],
     };
     let mut columns = vec!["name", "state"];

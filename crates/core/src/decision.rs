@@ -3,7 +3,7 @@
 use crate::id::DecisionId;
 use crate::name::Name;
 use crate::proposal::Facts;
-use crate::scope::Scope;
+use crate::scope::{Scope, ScopeSet};
 use serde::{Deserialize, Serialize};
 
 /// A stored evaluation. It explains itself and can be evaluated again: `facts` is all that policies saw.
@@ -15,6 +15,9 @@ pub struct Decision {
     pub outcome: DecisionOutcome,
     /// One row for each scope that was in question.
     pub rows: Vec<ScopeRow>,
+    /// What policy said of the call and of the connection it needs, where a token is used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<ActionRow>,
     /// Why not, when it is not about a scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<DenyReason>,
@@ -22,6 +25,37 @@ pub struct Decision {
     pub policy_set: String,
     /// What policies saw.
     pub facts: Facts,
+}
+
+impl Decision {
+    /// The scopes that a token would need besides its own, if nothing else is in the way.
+    pub fn missing_scopes(&self) -> ScopeSet {
+        if self.reason != Some(DenyReason::InsufficientScope) {
+            return ScopeSet::default();
+        }
+        let refused = self.rows.iter().filter(|row| !row.given);
+        refused.map(|row| row.scope.clone()).collect()
+    }
+}
+
+/// What policy said of one action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionRow {
+    /// The action's name in policies.
+    pub action: String,
+    /// What it was done to.
+    pub target: String,
+    /// Whether it is allowed.
+    pub allowed: bool,
+    /// The policies that decided: permits that matched, or forbids that refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<String>,
+    /// The arguments that those policies read; if none decided, that any policy asked here reads.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// Evaluation errors, each a reason to refuse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<String>,
 }
 
 /// What came out of a decision.
@@ -101,4 +135,20 @@ pub enum DenyReason {
     /// Policy permits it, but the budget of a grant that it needs is used up. Not a fact that policies read:
     /// it is found out when the token is recorded.
     BudgetUsedUp,
+    /// The token lacks scopes that the call needs, and nothing else is in the way.
+    InsufficientScope,
+    /// A limit or policy refuses the call.
+    CallRefused,
+    /// Nothing says which scopes the target needs.
+    NotMapped,
+    /// The tool is not the one that was accepted.
+    ManifestNotAccepted,
+    /// Policy refuses the connection.
+    ConnectionRefused,
+    /// No grant covers this agent, principal and connection.
+    ConnectionNotGranted,
+    /// There is no account that may be used at the connection.
+    AccountMissing,
+    /// The arguments do not fit, or cannot be evaluated.
+    ArgumentsRefused,
 }

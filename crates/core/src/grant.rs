@@ -16,9 +16,14 @@ pub struct GrantSpec {
     pub agent: Name,
     /// For whom the agent acts.
     pub principal: Principal,
-    /// Where.
-    pub resource: Name,
-    /// What.
+    /// The resource where it may act; not with a connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Name>,
+    /// The connection that it may use; not with a resource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Name>,
+    /// What it may do at the resource; a connection has no scopes.
+    #[serde(default, skip_serializing_if = "ScopeSet::is_empty")]
     pub scopes: ScopeSet,
     /// Who gave it.
     #[serde(default)]
@@ -26,7 +31,7 @@ pub struct GrantSpec {
     /// Until when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// How many tokens may be issued on it.
+    /// How many tokens may be issued on it, or calls be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<u64>,
     /// At which hours of the day.
@@ -99,7 +104,50 @@ impl Hours {
     }
 }
 
+/// Where a grant holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted<'a> {
+    /// At a resource: these scopes may be put into tokens.
+    Resource(&'a Name, &'a ScopeSet),
+    /// At a connection: its credential may be used. It never puts anything into a token.
+    Connection(&'a Name),
+}
+
 impl GrantSpec {
+    /// Where the grant holds; nowhere if it names both a resource and a connection, or neither.
+    pub fn granted(&self) -> Option<Granted<'_>> {
+        match (&self.resource, &self.connection) {
+            (Some(resource), None) => Some(Granted::Resource(resource, &self.scopes)),
+            (None, Some(connection)) => Some(Granted::Connection(connection)),
+            (Some(_), Some(_)) | (None, None) => None,
+        }
+    }
+
+    /// The scopes that the grant lets into tokens, with their resource. A connection's grant has none.
+    pub fn at_resource(&self) -> Option<(&Name, &ScopeSet)> {
+        match self.granted()? {
+            Granted::Resource(resource, scopes) => Some((resource, scopes)),
+            Granted::Connection(_) => None,
+        }
+    }
+
+    /// The connection that the grant lets an agent use.
+    pub fn at_connection(&self) -> Option<&Name> {
+        match self.granted()? {
+            Granted::Connection(connection) => Some(connection),
+            Granted::Resource(..) => None,
+        }
+    }
+
+    /// Where it holds, as stored and shown: a resource's name, or `connection:NAME`.
+    pub fn place(&self) -> String {
+        match (&self.resource, &self.connection) {
+            (Some(resource), _) => resource.to_string(),
+            (None, Some(connection)) => format!("connection:{connection}"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// Whether time limits let the grant be used now.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| now < end) && self.hours.is_none_or(|hours| hours.include(now))
@@ -111,8 +159,20 @@ impl Spec for GrantSpec {
     const NOUN: Noun = Noun::Grant;
 
     fn check(&self, _name: &Name) -> Result<(), SpecError> {
-        if self.scopes.is_empty() {
-            return Err(SpecError::field("scopes", "has at least one scope"));
+        match self.granted() {
+            None => {
+                return Err(SpecError::field(
+                    "resource",
+                    "or `connection` is given, and not both",
+                ));
+            }
+            Some(Granted::Resource(_, scopes)) if scopes.is_empty() => {
+                return Err(SpecError::field("scopes", "has at least one scope"));
+            }
+            Some(Granted::Connection(_)) if !self.scopes.is_empty() => {
+                return Err(SpecError::field("scopes", "is empty: a connection has no scopes"));
+            }
+            Some(Granted::Resource(..) | Granted::Connection(_)) => {}
         }
         if self
             .hours
@@ -137,5 +197,39 @@ mod tests {
         );
         let day = Hours { from: 9, until: 17 };
         assert!(day.include(at(9)) && !day.include(at(17)));
+    }
+
+    fn read(text: &str) -> GrantSpec {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_grant_stored_before_there_were_connections_reads_and_writes_as_it_was() {
+        let text = r#"{"agent":"bot","principal":"itself","resource":"notes","scopes":["read"],"source":"administrator"}"#;
+        let grant = read(text);
+        assert_eq!(grant.at_connection(), None);
+        assert_eq!(grant.at_resource().map(|(name, _)| name.as_str()), Some("notes"));
+        assert_eq!(serde_json::to_string(&grant).unwrap(), text);
+    }
+
+    #[test]
+    fn a_grant_is_at_a_resource_or_a_connection_and_never_both() {
+        let name: Name = "x".parse().unwrap();
+        let connection = read(r#"{"agent":"bot","principal":"itself","connection":"github"}"#);
+        assert_eq!(connection.check(&name), Ok(()));
+        assert_eq!(connection.at_resource(), None);
+        for text in [
+            r#"{"agent":"bot","principal":"itself"}"#,
+            r#"{"agent":"bot","principal":"itself","resource":"notes"}"#,
+            r#"{"agent":"bot","principal":"itself","resource":"notes","connection":"github","scopes":["read"]}"#,
+            r#"{"agent":"bot","principal":"itself","connection":"github","scopes":["read"]}"#,
+        ] {
+            let grant = read(text);
+            assert!(grant.check(&name).is_err(), "{text}");
+        }
+        let both = read(
+            r#"{"agent":"bot","principal":"itself","resource":"notes","connection":"github","scopes":["read"]}"#,
+        );
+        assert_eq!((both.at_resource(), both.at_connection()), (None, None));
     }
 }

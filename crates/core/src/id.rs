@@ -104,6 +104,10 @@ ids! {
     DelegationId = "dlg_";
     /// A policy set.
     PolicySetId = "pol_";
+    /// A connection to a downstream provider.
+    ConnectionId = "con_";
+    /// A connected account.
+    ConnectedAccountId = "acc_";
     /// A decision.
     DecisionId = "dec_";
     /// An issued token (`jti`). It shares its bytes with the decision that permitted it.

@@ -32,6 +32,10 @@ pub enum Noun {
     Delegation,
     /// A versioned set of policies.
     PolicySet,
+    /// A downstream provider.
+    Connection,
+    /// A stored credential of one owner at a connection.
+    ConnectedAccount,
 }
 
 impl Noun {
@@ -49,6 +53,8 @@ impl Noun {
             Self::Grant => "grant",
             Self::Delegation => "delegation",
             Self::PolicySet => "policy_set",
+            Self::Connection => "connection",
+            Self::ConnectedAccount => "connected_account",
         }
     }
 
@@ -76,6 +82,8 @@ impl Noun {
             Self::Grant => "grt_",
             Self::Delegation => "dlg_",
             Self::PolicySet => "pol_",
+            Self::Connection => "con_",
+            Self::ConnectedAccount => "acc_",
         }
     }
 }
@@ -86,7 +94,7 @@ impl fmt::Display for Noun {
     }
 }
 
-const ALL: [Noun; 11] = [
+const ALL: [Noun; 13] = [
     Noun::Tenant,
     Noun::TrustedIssuer,
     Noun::User,
@@ -98,6 +106,8 @@ const ALL: [Noun; 11] = [
     Noun::Grant,
     Noun::Delegation,
     Noun::PolicySet,
+    Noun::Connection,
+    Noun::ConnectedAccount,
 ];
 
 /// Where a noun stands in its life: `staged → active ⇄ suspended → retired`. Retired is final; the

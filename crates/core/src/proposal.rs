@@ -2,6 +2,7 @@
 
 use crate::actor::Chain;
 use crate::assurance::{AgentAssurance, UserAssurance};
+use crate::call::CallFacts;
 use crate::id::{
     AgentId, ClientId, DecisionId, DelegationId, GrantId, ResourceId, TenantId, TokenId, UserId,
 };
@@ -24,15 +25,19 @@ pub struct Proposal {
     pub plan: TokenPlan,
 }
 
-/// All that policy sees of a request. Stored with the decision, so that it can be evaluated again.
+/// All that policy sees of a request, for a token or with one. Stored with the decision, so that it can be evaluated again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The tenant.
     pub tenant: Name,
     /// The request's one moment.
     pub now: Timestamp,
-    /// How the token was asked for.
-    pub grant_type: GrantType,
+    /// How the token was asked for; none where a token is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant_type: Option<GrantType>,
+    /// The call, where a token is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallFacts>,
     /// The agent that asks.
     pub agent: AgentFacts,
     /// The agent before it, when this request is a hop from one agent to another.
@@ -50,10 +55,10 @@ pub struct Facts {
     pub user: Option<UserFacts>,
     /// Agents of the chain by name, the current actor first.
     pub chain: Vec<Name>,
-    /// The resource the token is for; `None` for an agent token.
+    /// The resource the token is for, or used at; `None` for an agent token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<ResourceFacts>,
-    /// Sensitivity of each scope in question.
+    /// Sensitivity of each scope in question; for a call, of those that its target needs.
     pub scopes: BTreeMap<Name, BTreeMap<Scope, Sensitivity>>,
     /// Which scopes were asked for; `None` if the client named none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

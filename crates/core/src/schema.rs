@@ -1,11 +1,16 @@
 //! How the types that are written as plain text or numbers appear in OpenAPI. Only with the feature `schema`.
 
+use crate::glob::{Glob, PathGlob};
 use crate::name::Name;
+use crate::resource::Entry;
 use crate::scope::{Authority, Scope, ScopeSet};
 use crate::time::{Timestamp, Ttl};
+use crate::upstream::UpstreamUrl;
 use crate::uri::ResourceUri;
 use std::borrow::Cow;
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{
+    AdditionalProperties, ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaFormat, Type,
+};
 use utoipa::openapi::{KnownFormat, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -71,4 +76,46 @@ plain!(
         .schema_type(Type::Object)
         .description(Some("scopes at each resource, by the resource's name"))
         .additional_properties(Some(AdditionalProperties::RefOr(ScopeSet::schema())))
+);
+plain!(
+    UpstreamUrl,
+    "UpstreamUrl",
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::Custom("uri".to_owned())))
+        .description(Some(
+            "https, or http on loopback; canonical; no query, fragment or user"
+        ))
+);
+plain!(
+    Glob,
+    "Glob",
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("`*` within a segment, `**` over segments"))
+);
+plain!(
+    PathGlob,
+    "PathGlob",
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^/"))
+        .description(Some(
+            "a normalised path; `*` within a segment, `**` over segments"
+        ))
+);
+plain!(
+    Entry,
+    "Entry",
+    OneOfBuilder::new().item(ScopeSet::schema()).item(
+        ObjectBuilder::new()
+            .property("scopes", ScopeSet::schema())
+            .property(
+                "manifest",
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .pattern(Some("^sha256:[0-9a-f]{64}$"))
+            )
+            .required("scopes")
+    )
 );

@@ -9,6 +9,8 @@
 use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connected_account::ConnectedAccountSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::grant::GrantSpec;
 use chancery_core::id::{AgentId, ClientId, DecisionId, EventId, Id as _, TenantId, UserId};
@@ -119,6 +121,16 @@ fn a_noun_that_is_refused_is_not_repeated() {
         "issuer": marker, "purposes": ["runtimes"], "keys": "discovery",
     }));
     refused::<ResourceSpec>(serde_json::json!({ "uri": marker, "scopes": {} }));
+    refused::<ConnectionSpec>(serde_json::json!({
+        "base_url": format!("https://{marker}"), "credential": "none", "owner_level": "tenant",
+    }));
+    refused::<ConnectionSpec>(serde_json::json!({
+        "base_url": "https://api.example", "owner_level": "tenant",
+        "credential": { "api_key": { "parts": [{ "name": "key", "placement": { "header": { "name": marker } } }] } },
+    }));
+    refused::<ConnectedAccountSpec>(serde_json::json!({
+        "connection": "github", "owner": "tenant", "fingerprint": marker,
+    }));
     refused::<GrantSpec>(serde_json::json!({
         "agent": "bot", "principal": "itself", "resource": "notes", "scopes": [marker],
     }));

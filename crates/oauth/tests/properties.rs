@@ -186,7 +186,10 @@ mod tests {
                 .map(|scope| (scope.parse().unwrap(), ScopeSpec::default()))
                 .collect(),
             default_scopes: SCOPES.iter().map(|scope| scope.parse().unwrap()).collect(),
+            upstream: None,
             tools: BTreeMap::new(),
+            prompts: BTreeMap::new(),
+            documents: BTreeMap::new(),
             holders: BTreeMap::from([("staff".to_owned(), case.held.clone())]),
             enforcement: Enforcement::Itself,
             owner: None,
@@ -206,7 +209,8 @@ mod tests {
             let spec = GrantSpec {
                 agent: name("agent-1"),
                 principal: Principal::User(name("alice")),
-                resource: at_resource.clone(),
+                resource: Some(at_resource.clone()),
+                connection: None,
                 scopes: scopes.clone(),
                 source: GrantSource::Consent,
                 expires_at: case.grant_seconds.map(at),

@@ -38,6 +38,7 @@ pub fn decide(set: &PolicySet, proposal: Proposal) -> Verdict {
         id: decision,
         outcome,
         rows,
+        actions: Vec::new(),
         reason,
         policy_set: set.hash().to_owned(),
         facts,
@@ -49,6 +50,16 @@ pub fn decide(set: &PolicySet, proposal: Proposal) -> Verdict {
             Verdict::Permit(Box::new(Permit::new(decision, plan, given)))
         }
     }
+}
+
+/// Evaluates stored facts again, of a token or of a call, by the very functions that decide live.
+pub fn evaluate_again(set: &PolicySet, facts: &Facts) -> DecisionOutcome {
+    let reason = if facts.call.is_some() {
+        crate::call::evaluate_use(set, facts).reason
+    } else {
+        evaluate(set, facts, facts.resource.is_none()).1
+    };
+    reason.map_or(DecisionOutcome::Permit, |_| DecisionOutcome::Deny)
 }
 
 /// Evaluates stored facts against a set: the rows, and the reason to refuse if there is one.
@@ -77,53 +88,27 @@ struct Evaluator<'a> {
 }
 
 /// What policies say of one request.
-struct Answer {
-    allowed: bool,
-    policies: Vec<String>,
-    errors: Vec<String>,
+pub(crate) struct Answer {
+    pub(crate) allowed: bool,
+    pub(crate) policies: Vec<String>,
+    pub(crate) errors: Vec<String>,
 }
 
 impl<'a> Evaluator<'a> {
     fn new(set: &'a PolicySet, facts: &'a Facts) -> Result<Self, FactError> {
         let list = entities::issue_entities(facts)?;
         let entities = cedar::Entities::from_entities(list, None).map_err(FactError::of)?;
-        let mut principals = vec![entities::uid(Kind::Agent, facts.agent.name.as_str())];
-        principals.extend(
-            facts
-                .agent
-                .blueprint
-                .as_ref()
-                .map(|name| entities::uid(Kind::Blueprint, name.as_str())),
-        );
         Ok(Self {
             set,
             facts,
             entities,
             context: entities::issue_context(facts)?,
-            principals,
+            principals: entities::principals(facts),
         })
     }
 
     fn row(&self, resource: &Name, scope: &Scope) -> ScopeRow {
-        let limits = &self.facts.limits;
-        let in_limit = |limit: &Option<Authority>| limit.as_ref().map(|limit| limit.allows(resource, scope));
-        let mut row = ScopeRow {
-            resource: resource.clone(),
-            scope: scope.clone(),
-            asked: self
-                .facts
-                .asked
-                .as_ref()
-                .is_some_and(|asked| asked.allows(resource, scope)),
-            parent: in_limit(&limits.parent),
-            ceiling: Some(limits.ceiling.allows(resource, scope)),
-            grant: in_limit(&limits.grant),
-            holders: in_limit(&limits.holders),
-            policy: None,
-            given: false,
-            policies: Vec::new(),
-            errors: Vec::new(),
-        };
+        let mut row = limited(self.facts, resource, scope);
         // A missing grant may be cured by consent, so policy's view is worth having even then.
         if row.refusals().all(|limit| limit == "grant") {
             let resources = [
@@ -217,9 +202,31 @@ impl<'a> Evaluator<'a> {
     }
 }
 
+/// A scope against every limit but policy.
+pub(crate) fn limited(facts: &Facts, resource: &Name, scope: &Scope) -> ScopeRow {
+    let limits = &facts.limits;
+    let in_limit = |limit: &Option<Authority>| limit.as_ref().map(|limit| limit.allows(resource, scope));
+    ScopeRow {
+        resource: resource.clone(),
+        scope: scope.clone(),
+        asked: facts
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.allows(resource, scope)),
+        parent: in_limit(&limits.parent),
+        ceiling: Some(limits.ceiling.allows(resource, scope)),
+        grant: in_limit(&limits.grant),
+        holders: in_limit(&limits.holders),
+        policy: None,
+        given: false,
+        policies: Vec::new(),
+        errors: Vec::new(),
+    }
+}
+
 /// Reads Cedar's response. SECURITY: a forbid that fails to evaluate does not forbid in Cedar, so any
 /// evaluation error refuses.
-fn answer(response: &cedar::Response) -> Answer {
+pub(crate) fn answer(response: &cedar::Response) -> Answer {
     let errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
     let mut policies: Vec<String> = response.diagnostics().reason().map(ToString::to_string).collect();
     policies.sort();

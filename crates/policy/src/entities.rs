@@ -44,9 +44,19 @@ pub(crate) enum Kind {
     Instance,
     Record,
     Action,
+    Tool,
+    Prompt,
+    Document,
+    Endpoint,
+    Connection,
+    Text,
+    Number,
+    Decimal,
+    Flag,
+    Texts,
 }
 
-/// The entities of a token proposal, in the order in which they are found.
+/// The entities of any request of an agent, in the order in which they are found.
 pub(crate) fn issue_entities(facts: &Facts) -> Result<Vec<Entity>, FactError> {
     let mut entities = vec![agent(facts)?, instance(facts)?];
     for link in facts.chain.iter().chain(&facts.delegated_by) {
@@ -70,6 +80,14 @@ pub(crate) fn issue_entities(facts: &Facts) -> Result<Vec<Entity>, FactError> {
     Ok(entities)
 }
 
+/// The agent that asks, and what it is in.
+pub(crate) fn principals(facts: &Facts) -> Vec<EntityUid> {
+    let mut principals = vec![uid(Kind::Agent, facts.agent.name.as_str())];
+    let blueprint = facts.agent.blueprint.as_ref();
+    principals.extend(blueprint.map(|name| uid(Kind::Blueprint, name.as_str())));
+    principals
+}
+
 /// The uid of a scope: `resource:scope`.
 pub(crate) fn scope_uid(resource: &Name, scope: &Scope) -> EntityUid {
     uid(Kind::Scope, &format!("{resource}:{scope}"))
@@ -77,6 +95,22 @@ pub(crate) fn scope_uid(resource: &Name, scope: &Scope) -> EntityUid {
 
 /// The context of a token proposal.
 pub(crate) fn issue_context(facts: &Facts) -> Result<Context, FactError> {
+    let grant_type = facts
+        .grant_type
+        .ok_or_else(|| FactError::of("a token is asked for without a grant type"))?;
+    let mut pairs = caller(facts);
+    pairs.push(text("grant_type", grant_type.as_str()));
+    if let Some(from) = &facts.delegated_by {
+        pairs.push((
+            "delegated_by".to_owned(),
+            Value::new_entity_uid(uid(Kind::Agent, from.as_str())),
+        ));
+    }
+    Context::from_pairs(pairs).map_err(FactError::of)
+}
+
+/// What the context of every request of an agent has: who asks, for whom, when.
+pub(crate) fn caller(facts: &Facts) -> Vec<(String, Value)> {
     let chain = facts
         .chain
         .iter()
@@ -84,7 +118,6 @@ pub(crate) fn issue_context(facts: &Facts) -> Result<Context, FactError> {
     let depth = i64::try_from(facts.chain.len()).unwrap_or(i64::MAX);
     let hour = facts.now.as_seconds().rem_euclid(86_400) / 3_600;
     let mut pairs = vec![
-        text("grant_type", facts.grant_type.as_str()),
         text("assurance", facts.assurance.as_str()),
         text("client", facts.client.as_str()),
         ("chain".to_owned(), Value::new_set(chain)),
@@ -104,13 +137,7 @@ pub(crate) fn issue_context(facts: &Facts) -> Result<Context, FactError> {
         ));
         pairs.push(("user_facts_age".to_owned(), Value::new_long(age)));
     }
-    if let Some(from) = &facts.delegated_by {
-        pairs.push((
-            "delegated_by".to_owned(),
-            Value::new_entity_uid(uid(Kind::Agent, from.as_str())),
-        ));
-    }
-    Context::from_pairs(pairs).map_err(FactError::of)
+    pairs
 }
 
 /// A moment as Cedar writes it.
@@ -170,7 +197,7 @@ fn scope_entity(resource: &Name, scope: &Scope, sensitivity: Sensitivity) -> Res
     Entity::new_with_tags(scope_uid(resource, scope), attributes, parent, []).map_err(FactError::of)
 }
 
-fn text(key: &str, value: &str) -> (String, Value) {
+pub(crate) fn text(key: &str, value: &str) -> (String, Value) {
     (key.to_owned(), Value::new_string(value.to_owned()))
 }
 
@@ -192,6 +219,16 @@ static TYPES: LazyLock<HashMap<Kind, EntityTypeName>> = LazyLock::new(|| {
         (Kind::Instance, "Instance"),
         (Kind::Record, "Record"),
         (Kind::Action, "Action"),
+        (Kind::Tool, "Tool"),
+        (Kind::Prompt, "Prompt"),
+        (Kind::Document, "Document"),
+        (Kind::Endpoint, "Endpoint"),
+        (Kind::Connection, "Connection"),
+        (Kind::Text, "Text"),
+        (Kind::Number, "Number"),
+        (Kind::Decimal, "Decimal"),
+        (Kind::Flag, "Flag"),
+        (Kind::Texts, "Texts"),
     ];
     let parse = |(kind, name): (Kind, &str)| Some((kind, EntityTypeName::from_str(name).ok()?));
     names.into_iter().filter_map(parse).collect()
@@ -203,7 +240,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_type() {
-        assert_eq!(TYPES.len(), 12);
+        assert_eq!(TYPES.len(), 22);
         for (kind, name) in TYPES.iter() {
             assert_eq!(format!("{kind:?}"), name.to_string());
         }

@@ -1,7 +1,8 @@
 //! The `why` table of a decision: one row for each scope, one column for each limit, and in words what
 //! was missing and what would have permitted it.
 
-use chancery_core::decision::{Decision, DecisionOutcome, DenyReason, ScopeRow};
+use chancery_core::call::Argument;
+use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
 use serde::Serialize;
 
 /// A decision as a table.
@@ -26,6 +27,9 @@ pub fn explain(decision: &Decision) -> Explanation {
         .map(|reason| describe(*reason, decision))
         .collect();
     notes.extend(decision.rows.iter().filter_map(|row| note(row, decision)));
+    notes.extend(decision.actions.iter().map(|row| action_note(row, decision)));
+    let mut rows: Vec<Vec<String>> = rows;
+    rows.extend(decision.actions.iter().map(action_cells));
     Explanation {
         summary: summary(decision),
         columns: vec![
@@ -46,10 +50,13 @@ fn summary(decision: &Decision) -> String {
         .user
         .as_ref()
         .map_or_else(|| "itself".to_owned(), |user| user.name.to_string());
-    let what = facts.resource.as_ref().map_or_else(
-        || "an agent token".to_owned(),
-        |r| format!("a token for {}", r.name),
-    );
+    let place = facts.resource.as_ref().map(|resource| &resource.name);
+    let what = match (&facts.call, place) {
+        (Some(call), Some(resource)) => format!("{} {} at {resource}", call.action.as_str(), call.target),
+        (Some(call), None) => format!("{} {}", call.action.as_str(), call.target),
+        (None, Some(resource)) => format!("a token for {resource}"),
+        (None, None) => "an agent token".to_owned(),
+    };
     format!(
         "agent {} {verb} {what}, acting for {whom}, by policy set {}",
         facts.agent.name, decision.policy_set
@@ -78,6 +85,55 @@ fn cells(row: &ScopeRow) -> Vec<String> {
     ]
 }
 
+/// The row of the call, or of the connection that it needs: policy alone has a say in it.
+fn action_cells(row: &ActionRow) -> Vec<String> {
+    let mark = if row.allowed { "yes" } else { "NO" };
+    let policy = if row.policies.is_empty() {
+        mark.to_owned()
+    } else {
+        format!("{mark} ({})", row.policies.join(", "))
+    };
+    let mut cells = vec![format!("{} {}", row.action, row.target), "yes".to_owned()];
+    cells.extend(["-", "-", "-", "-"].map(str::to_owned));
+    cells.extend([policy, mark.to_owned()]);
+    cells
+}
+
+/// What policy said of the call, with the arguments that it looked at.
+fn action_note(row: &ActionRow, decision: &Decision) -> String {
+    let what = format!("{} {}", row.action, row.target);
+    let verdict = match (row.allowed, row.errors.as_slice(), row.policies.as_slice()) {
+        (_, [_, ..], _) => format!("a policy failed to evaluate: {}", row.errors.join("; ")),
+        (true, [], _) => format!("permitted by {}", row.policies.join(", ")),
+        (false, [], []) => "no policy permits it".to_owned(),
+        (false, [], [_, ..]) => format!("forbidden by {}", row.policies.join(", ")),
+    };
+    let given = decision.facts.call.as_ref().map(|call| &call.arguments);
+    let seen: Vec<String> = row
+        .arguments
+        .iter()
+        .map(|name| match given.and_then(|given| given.get(name)) {
+            Some(argument) => format!("{name} = {}", argument_text(argument)),
+            None => format!("{name} is missing"),
+        })
+        .collect();
+    if seen.is_empty() {
+        format!("{what}: {verdict}")
+    } else {
+        format!("{what}: {verdict}; arguments looked at: {}", seen.join(", "))
+    }
+}
+
+fn argument_text(argument: &Argument) -> String {
+    match argument {
+        Argument::Text(text) => format!("{text:?}"),
+        Argument::Number(number) => number.to_string(),
+        Argument::Decimal(text) => text.clone(),
+        Argument::Flag(flag) => flag.to_string(),
+        Argument::Texts(texts) => format!("{texts:?}"),
+    }
+}
+
 fn describe(reason: DenyReason, decision: &Decision) -> String {
     let agent = &decision.facts.agent.name;
     match reason {
@@ -99,6 +155,28 @@ fn describe(reason: DenyReason, decision: &Decision) -> String {
             "every limit and policy permits it, but the budget of the grant is used up; an administrator may raise \
              `budget` of the grant to {agent}"
         ),
+        DenyReason::InsufficientScope => format!(
+            "only the token lacks scopes: ask for `{}` when it is issued",
+            decision.missing_scopes()
+        ),
+        DenyReason::CallRefused => "a limit or policy refuses the call".to_owned(),
+        DenyReason::NotMapped => {
+            "nothing says which scopes this needs; add it to the resource's `tools`, `prompts`, `documents` or routes"
+                .to_owned()
+        }
+        DenyReason::ManifestNotAccepted => {
+            "the tool is not the one that was accepted; look at it, and accept its new manifest".to_owned()
+        }
+        DenyReason::ConnectionRefused => "policy does not permit `use_connection`".to_owned(),
+        DenyReason::ConnectionNotGranted => {
+            format!("no grant lets {agent} use the connection for this principal; grant it with `connection`")
+        }
+        DenyReason::AccountMissing => {
+            "there is no account to use: `chancery account set CONNECTION`, also if it needs consent again".to_owned()
+        }
+        DenyReason::ArgumentsRefused => {
+            "the arguments do not fit the tool's schema, or cannot be evaluated".to_owned()
+        }
     }
 }
 

@@ -5,13 +5,18 @@
 //!
 //! - [`mod@set`]: parse, validate and index a set once; [`mod@slice`] finds the few policies that can match.
 //! - [`decide`](mod@decide): a proposal becomes a [`Permit`] or a stored deny.
+//! - [`call`](mod@call): the same for the use of a token at a resource that Chancery stands before.
 //! - [`manage`]: the same for management requests.
 //! - [`explain`]: the `why` table of a decision.
 //!
-//! No token is signed and no credential opened without a [`Permit`], and only this crate builds one.
+//! No token is signed without a [`Permit`] and no credential opened without a [`UsePermit`], and only this crate
+//! builds them.
 
+mod call_entities;
 mod entities;
+mod reads;
 
+pub mod call;
 pub mod decide;
 pub mod explain;
 pub mod manage;
@@ -19,9 +24,10 @@ pub mod permit;
 pub mod set;
 pub mod slice;
 
-pub use decide::{Verdict, decide};
+pub use call::{UseVerdict, decide_use, visible};
+pub use decide::{Verdict, decide, evaluate_again};
 pub use manage::{ManagementAction, ManagementPermit, ManagementRequest, Manager};
-pub use permit::Permit;
+pub use permit::{Permit, UsePermit};
 pub use set::{PolicyError, PolicySet};
 
 /// The default policies of a new tenant.

@@ -78,6 +78,10 @@ pub enum ManagementAction {
     Erase,
     /// Rotate a signing key.
     RotateKey,
+    /// Set the credential of a connected account, or give it up.
+    Connect,
+    /// Say where credentials and calls go.
+    WriteDestination,
 }
 
 impl ManagementAction {
@@ -99,6 +103,8 @@ impl ManagementAction {
             Self::WriteRole => "write_role",
             Self::Erase => "erase",
             Self::RotateKey => "rotate_key",
+            Self::Connect => "connect",
+            Self::WriteDestination => "write_destination",
         }
     }
 }
@@ -292,6 +298,8 @@ mod tests {
         );
         assert!(decide(&set, &agent, ManagementAction::Update).is_err());
         assert!(decide(&set, &agent, ManagementAction::WritePolicy).is_err());
+        assert!(decide(&set, &agent, ManagementAction::Connect).is_err());
+        assert!(decide(&set, &agent, ManagementAction::WriteDestination).is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The permit: proof that policy allowed one exact proposal.
+//! Permits: proof that policy allowed one exact proposal, for a token or for its use.
 
+use chancery_core::call::UsePlan;
 use chancery_core::decision::{Decision, DecisionOutcome, DenyReason};
 use chancery_core::proposal::{Facts, TokenPlan};
 use chancery_core::scope::Authority;
@@ -52,5 +53,34 @@ impl Permit {
     /// The scopes that may be signed.
     pub fn given(&self) -> &Authority {
         &self.given
+    }
+}
+
+/// Proof that policy permitted this use of a token. Only [`decide_use`](crate::decide_use) builds one, opening a
+/// credential demands one, and it is not `Clone`: one permit, one call.
+#[derive(Debug)]
+pub struct UsePermit {
+    decision: Decision,
+    plan: UsePlan,
+}
+
+impl UsePermit {
+    pub(crate) fn new(decision: Decision, plan: UsePlan) -> Self {
+        Self { decision, plan }
+    }
+
+    /// The decision to store.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// What policies saw.
+    pub fn facts(&self) -> &Facts {
+        &self.decision.facts
+    }
+
+    /// What may be done.
+    pub fn plan(&self) -> &UsePlan {
+        &self.plan
     }
 }

@@ -13,6 +13,7 @@ pub struct PolicySet {
     pub(crate) index: Index,
     pub(crate) authorizer: cedar::Authorizer,
     pub(crate) actions: cedar::Entities,
+    pub(crate) schema: cedar::Schema,
 }
 
 /// Why a set of policies is refused.
@@ -68,6 +69,7 @@ impl PolicySet {
             index: Index::build(floor.into_iter().chain(own), &actions),
             authorizer: cedar::Authorizer::new(),
             actions,
+            schema,
         };
         set.check_repairable()?;
         Ok(set)

@@ -5,8 +5,9 @@
 //! or be in, or else under the entity that its resource must be or be in, or else under "any". A request
 //! looks up its principal, its resource and their ancestors, so the cost does not grow with the set.
 
+use crate::reads;
 use cedar_policy as cedar;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
@@ -14,6 +15,8 @@ use std::sync::{Arc, RwLock};
 pub(crate) struct Index {
     policies: Vec<cedar::Policy>,
     by_action: HashMap<cedar::EntityUid, Shelf>,
+    /// The policies that read arguments of calls, and the arguments that each names.
+    reads: HashMap<cedar::PolicyId, BTreeSet<String>>,
     slices: RwLock<HashMap<Vec<usize>, Arc<cedar::PolicySet>>>,
 }
 
@@ -38,9 +41,14 @@ impl Index {
                 }
             }
         }
+        let reads = policies
+            .iter()
+            .filter_map(|policy| Some((policy.id().clone(), reads::arguments(policy)?)))
+            .collect();
         Self {
             policies,
             by_action,
+            reads,
             slices: RwLock::default(),
         }
     }
@@ -75,6 +83,27 @@ impl Index {
             slices.insert(key, slice.clone());
         }
         slice
+    }
+
+    /// Whether any policy of a slice reads arguments of a call.
+    pub(crate) fn reads_arguments(&self, slice: &cedar::PolicySet) -> bool {
+        slice
+            .policies()
+            .any(|policy| self.reads.contains_key(policy.id()))
+    }
+
+    /// The arguments that the policies with these ids name; with no id, that any policy of the slice names.
+    pub(crate) fn arguments(&self, slice: &cedar::PolicySet, ids: &[String]) -> Vec<String> {
+        let is_meant = |policy: &&cedar::Policy| {
+            let id: &str = policy.id().as_ref();
+            ids.is_empty() || ids.iter().any(|meant| meant == id)
+        };
+        let named = slice.policies().filter(is_meant);
+        let named: BTreeSet<&String> = named
+            .filter_map(|policy| self.reads.get(policy.id()))
+            .flatten()
+            .collect();
+        named.into_iter().cloned().collect()
     }
 
     /// All policies in one set: what a slice must agree with.

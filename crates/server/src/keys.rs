@@ -155,6 +155,11 @@ impl TenantKeys {
             .map(|key| (key.kid.as_str(), key.algorithm, key.state))
     }
 
+    /// The key that credentials of the tenant are sealed with. Whoever has it still needs what each is bound to.
+    pub(crate) fn vault(&self) -> &TenantKey {
+        &self.tenant_key
+    }
+
     /// What binds event rows to this tenant's log.
     pub fn seal(&self) -> EventSeal<'_> {
         EventSeal {

@@ -1,10 +1,11 @@
 //! The use cases of Chancery, and the bytes on its sockets.
 //!
-//! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `govern/`) loads facts,
+//! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `connect/`, `govern/`) loads facts,
 //! applies the rules of `oauth`, has `policy` decide, commits one batch through [`record`] → `keys` signs →
 //! reply. A use case never names an HTTP type.
 
 pub mod app;
+pub mod connect;
 pub mod directory;
 pub mod egress;
 pub mod error;

@@ -1,4 +1,4 @@
-//! Grants: one in use for each agent, principal and resource; and what was used of their budgets.
+//! Grants: one in use for each agent, principal and resource or connection; and what was used of their budgets.
 
 use crate::db::{Db, DbError, Expect, Sql, Statement, Value};
 use crate::record::{self, Stored, Table, number, table};
@@ -15,7 +15,7 @@ impl Stored for GrantSpec {
             "{} {} {}",
             self.agent,
             self.principal.as_key(),
-            self.resource
+            self.place()
         ))
     }
 

@@ -6,6 +6,8 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connected_account::ConnectedAccountSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::GrantSpec;
 use chancery_core::id::TenantId;
 use chancery_core::issuer::TrustedIssuerSpec;
@@ -41,6 +43,8 @@ pub(crate) static TABLES: &[(Noun, &Table)] = &[
     (Noun::Grant, GrantSpec::TABLE),
     (Noun::Delegation, crate::DelegationSpec::TABLE),
     (Noun::PolicySet, crate::PolicySetSpec::TABLE),
+    (Noun::Connection, ConnectionSpec::TABLE),
+    (Noun::ConnectedAccount, ConnectedAccountSpec::TABLE),
 ];
 
 fn table(noun: Noun) -> &'static Table {
@@ -56,5 +60,7 @@ fn table(noun: Noun) -> &'static Table {
         Noun::Grant => GrantSpec::TABLE,
         Noun::Delegation => crate::DelegationSpec::TABLE,
         Noun::PolicySet => crate::PolicySetSpec::TABLE,
+        Noun::Connection => ConnectionSpec::TABLE,
+        Noun::ConnectedAccount => ConnectedAccountSpec::TABLE,
     }
 }

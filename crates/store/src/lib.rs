@@ -13,6 +13,8 @@ mod binding;
 mod blueprint;
 pub mod change;
 mod client;
+pub mod connected_account;
+mod connection;
 pub mod consumed;
 mod delegation;
 pub mod enrolment;
@@ -48,6 +50,7 @@ pub fn queries() -> Vec<&'static Sql> {
     for list in [
         change::QUERIES,
         client::QUERIES,
+        connected_account::QUERIES,
         consumed::QUERIES,
         enrolment::QUERIES,
         event::QUERIES,

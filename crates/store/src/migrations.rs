@@ -14,4 +14,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "one of each",
         sql: Sql::same(include_str!("../migrations/0002_one_of_each.sql")),
     },
+    Migration {
+        number: 3,
+        name: "connections",
+        sql: Sql::same(include_str!("../migrations/0003_connections.sql")),
+    },
 ];

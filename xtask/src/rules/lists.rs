@@ -80,6 +80,7 @@ pub const EXCLUSIVE: &[(&str, &[&str])] = &[
     ("deadpool-postgres", &["store"]),
     ("reqwest", &["server", "cli"]),
     ("rmcp", &["cli"]),
+    ("rpassword", &["cli"]),
     ("rusqlite", &["store"]),
     ("tokio-postgres", &["store"]),
     ("tokio-postgres-rustls", &["store"]),
@@ -309,8 +310,8 @@ pub struct NeverIn {
     pub why: &'static str,
 }
 
-/// Files that open what the vault sealed: signing keys in `keys`. Credentials will have one more.
-pub const OPENS_SEALED: &[&str] = &["crates/server/src/keys.rs"];
+/// Files that open what the vault sealed: credentials in `connect::open`, signing keys in `keys`.
+pub const OPENS_SEALED: &[&str] = &["crates/server/src/connect/open.rs", "crates/server/src/keys.rs"];
 
 /// Files that look into a `Secret`. A file that is not here may not, and one
 /// that no longer does leaves the list.
@@ -320,6 +321,8 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/cli/src/serve.rs",
     "crates/core/src/secret.rs",
     "crates/oauth/src/request/client.rs",
+    "crates/server/src/connect/key.rs",
+    "crates/server/src/connect/open.rs",
     "crates/server/src/directory/apply.rs",
     "crates/server/src/directory/secret.rs",
     "crates/server/src/govern/enrol.rs",

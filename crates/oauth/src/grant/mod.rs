@@ -140,9 +140,10 @@ fn is_open(grant: &Grant, now: Timestamp) -> bool {
 
 fn granted(grants: &[&Arc<Grant>]) -> Authority {
     let mut authority = Authority::default();
-    for grant in grants {
-        for scope in grant.spec.scopes.iter() {
-            authority.insert(grant.spec.resource.clone(), scope.clone());
+    // SECURITY: a connection's grant lets an agent use a credential; it puts nothing into a token.
+    for (resource, scopes) in grants.iter().filter_map(|grant| grant.spec.at_resource()) {
+        for scope in scopes.iter() {
+            authority.insert(resource.clone(), scope.clone());
         }
     }
     authority
@@ -157,8 +158,10 @@ fn held(user: &User, directory: &Directory) -> Authority {
 }
 
 fn bears_on(grant: &Grant, question: &Question) -> bool {
-    let in_question = question.scopes.get(&grant.spec.resource);
-    in_question.is_some_and(|scopes| scopes.keys().any(|scope| grant.spec.scopes.contains(scope)))
+    grant.spec.at_resource().is_some_and(|(resource, granted)| {
+        let in_question = question.scopes.get(resource);
+        in_question.is_some_and(|scopes| scopes.keys().any(|scope| granted.contains(scope)))
+    })
 }
 
 fn question(
@@ -235,7 +238,8 @@ fn facts(
     Facts {
         tenant: context.tenant.name.clone(),
         now: context.now,
-        grant_type: claim.grant_type,
+        grant_type: Some(claim.grant_type),
+        call: None,
         agent: AgentFacts {
             name: agent.name.clone(),
             owner: agent.spec.owner.clone(),

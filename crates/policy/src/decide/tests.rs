@@ -32,7 +32,8 @@ fn facts() -> Facts {
     Facts {
         tenant: name("default"),
         now: Timestamp::from_seconds(1_800_000_000),
-        grant_type: GrantType::ClientCredentials,
+        grant_type: Some(GrantType::ClientCredentials),
+        call: None,
         agent: AgentFacts {
             name: name("bot"),
             owner: Some(name("ada")),

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::directory::change::{self, Caller, Work};
+use crate::directory::document::{Item, Items, MAX_ITEMS};
 use crate::directory::managed::Managed;
 use crate::directory::secret;
 use crate::directory::view::View;
@@ -10,17 +11,13 @@ use crate::error::{Failure, Refusal};
 use crate::govern::policy;
 use crate::setup::OWN_INTERFACE;
 use crate::tenants::Served;
-use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
-use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::{ClientAuthenticationMethod, ClientSpec, Provenance};
 use chancery_core::event::Change;
 use chancery_core::grant::{GrantSpec, Principal};
-use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun, Record};
 use chancery_core::resource::{Resource, ResourceSpec};
-use chancery_core::user::UserSpec;
 use chancery_store::{Stored, record};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -34,6 +31,9 @@ pub struct Document {
     /// Trusted issuers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_issuers: Vec<Map<String, Value>>,
+    /// Connections. The accounts at them are not part of a document: a credential is set by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<Map<String, Value>>,
     /// Resources.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub resources: Vec<Map<String, Value>>,
@@ -52,7 +52,7 @@ pub struct Document {
     /// Runtime bindings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub runtime_bindings: Vec<Map<String, Value>>,
-    /// Grants. A grant without a name gets one from its agent, principal and resource.
+    /// Grants. A grant without a name gets one from its agent, principal and resource or connection.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Map<String, Value>>,
     /// The text of the policy set to be in force.
@@ -119,9 +119,10 @@ pub async fn apply(
         work: Work::default(),
         steps: Vec::new(),
     };
-    let items = Items::read(document)?;
+    let items = Items::read(document, &served.tenant.spec.base_url)?;
     items.announce(&mut planner.view);
     planner.all(items.issuers).await?;
+    planner.all(items.connections).await?;
     planner.resources(items.resources).await?;
     planner.all(items.blueprints).await?;
     planner.all(items.users).await?;
@@ -144,97 +145,6 @@ pub async fn apply(
     }
     change::commit(app, caller, work).await?;
     Ok(steps)
-}
-
-/// One item of a document.
-struct Item<S> {
-    name: Option<Name>,
-    state: Option<Lifecycle>,
-    spec: S,
-}
-
-struct Items {
-    issuers: Vec<Item<TrustedIssuerSpec>>,
-    resources: Vec<Item<ResourceSpec>>,
-    blueprints: Vec<Item<BlueprintSpec>>,
-    users: Vec<Item<UserSpec>>,
-    agents: Vec<Item<AgentSpec>>,
-    clients: Vec<Item<ClientSpec>>,
-    bindings: Vec<Item<RuntimeBindingSpec>>,
-    grants: Vec<Item<GrantSpec>>,
-    policy: Option<String>,
-}
-
-impl Items {
-    fn read(document: Document) -> Result<Self, Failure> {
-        Ok(Self {
-            issuers: items(document.trusted_issuers)?,
-            resources: items(document.resources)?,
-            blueprints: items(document.blueprints)?,
-            users: items(document.users)?,
-            agents: items(document.agents)?,
-            clients: items(document.clients)?,
-            bindings: items(document.runtime_bindings)?,
-            grants: items(document.grants)?,
-            policy: document.policy,
-        })
-    }
-
-    /// Makes every item known before any is checked: agents and resources may refer to each other.
-    fn announce(&self, view: &mut View<'_>) {
-        announce(&self.issuers, view);
-        announce(&self.resources, view);
-        announce(&self.blueprints, view);
-        announce(&self.users, view);
-        announce(&self.agents, view);
-    }
-}
-
-fn announce<S: Stored>(items: &[Item<S>], view: &mut View<'_>) {
-    for item in items.iter().filter(|item| item.state != Some(Lifecycle::Retired)) {
-        if let Some(name) = &item.name {
-            view.announce::<S>(name, &item.spec);
-        }
-    }
-}
-
-fn items<S: Stored>(list: Vec<Map<String, Value>>) -> Result<Vec<Item<S>>, Failure> {
-    if list.len() > MAX_ITEMS {
-        return Err(Refusal::Invalid(format!(
-            "more than {MAX_ITEMS} {} items; apply them in parts",
-            S::NOUN
-        ))
-        .into());
-    }
-    list.into_iter()
-        .enumerate()
-        .map(|(position, item)| read_item(position, item))
-        .collect()
-}
-
-fn read_item<S: Stored>(position: usize, mut item: Map<String, Value>) -> Result<Item<S>, Failure> {
-    let place = |rule: &dyn std::fmt::Display| {
-        Failure::from(Refusal::Invalid(format!(
-            "{} number {}: {rule}",
-            S::NOUN,
-            position + 1
-        )))
-    };
-    let name = item
-        .remove("name")
-        .map(serde_json::from_value::<Name>)
-        .transpose()
-        .map_err(|error| place(&error))?;
-    let state = item
-        .remove("state")
-        .map(serde_json::from_value::<Lifecycle>)
-        .transpose()
-        .map_err(|error| place(&error))?;
-    let spec = serde_json::from_value(Value::Object(item)).map_err(|error| place(&error))?;
-    if name.is_none() && S::NOUN != Noun::Grant {
-        return Err(place(&"`name` is missing"));
-    }
-    Ok(Item { name, state, spec })
 }
 
 struct Planner<'a> {
@@ -385,7 +295,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// A grant is the one in use for its agent, principal and resource, whatever its name.
+    /// A grant is the one in use for its agent, principal and place, whatever its name.
     async fn grants(&mut self, items: Vec<Item<GrantSpec>>) -> Result<(), Failure> {
         for item in items {
             let tenant = self.served.tenant.id;
@@ -412,7 +322,7 @@ impl Planner<'_> {
             Principal::User(user) => user.to_string(),
             Principal::Tenant => "tenant".to_owned(),
         };
-        let base = format!("{}:{principal}:{}", spec.agent, spec.resource);
+        let base = format!("{}:{principal}:{}", spec.agent, spec.place());
         for number in 1..=MAX_ITEMS {
             let text = if number == 1 {
                 base.clone()
@@ -457,5 +367,3 @@ impl Planner<'_> {
         Ok(())
     }
 }
-
-const MAX_ITEMS: usize = 1_000;

@@ -6,6 +6,8 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connected_account::ConnectedAccountSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::{Grant, GrantSpec, Principal};
 use chancery_core::id::{Id, TenantId, TokenId};
 use chancery_core::issuer::TrustedIssuerSpec;
@@ -42,6 +44,10 @@ pub struct Directory {
     pub users: Shelf<UserSpec>,
     /// Delegations.
     pub delegations: Shelf<DelegationSpec>,
+    /// Connections.
+    pub connections: Shelf<ConnectionSpec>,
+    /// Connected accounts, found by connection and owner.
+    pub accounts: Shelf<ConnectedAccountSpec>,
     secrets: Secrets,
     revoked: RwLock<HashSet<(TenantId, TokenId)>>,
 }
@@ -70,6 +76,8 @@ impl Directory {
             grants: Shelf::new(db.clone(), 100_000),
             users: Shelf::new(db.clone(), 100_000),
             delegations: Shelf::new(db.clone(), 100_000),
+            connections: Shelf::new(db.clone(), 10_000),
+            accounts: Shelf::new(db.clone(), 100_000),
             secrets: Cache::new(100_000),
             revoked: RwLock::default(),
             db,
@@ -88,6 +96,8 @@ impl Directory {
             Noun::Grant => self.grants.forget(tenant, id),
             Noun::User => self.users.forget(tenant, id),
             Noun::Delegation => self.delegations.forget(tenant, id),
+            Noun::Connection => self.connections.forget(tenant, id),
+            Noun::ConnectedAccount => self.accounts.forget(tenant, id),
             Noun::Tenant | Noun::PolicySet => {}
         }
     }
@@ -103,9 +113,12 @@ impl Directory {
         self.grants.forget_all();
         self.users.forget_all();
         self.delegations.forget_all();
+        self.connections.forget_all();
+        self.accounts.forget_all();
     }
 
-    /// Grants in use to an agent for exactly this principal.
+    /// Grants in use to an agent for exactly this principal: at resources and at connections. Whoever issues tokens
+    /// reads them through `GrantSpec::at_resource`.
     ///
     /// # Errors
     /// The database's.
@@ -118,7 +131,8 @@ impl Directory {
         let probe = GrantSpec {
             agent: agent.clone(),
             principal: principal.clone(),
-            resource: agent.clone(),
+            resource: None,
+            connection: None,
             scopes: chancery_core::scope::ScopeSet::default(),
             source: chancery_core::grant::GrantSource::Administrator,
             expires_at: None,

@@ -142,6 +142,7 @@ pub async fn plan_create<S: Managed>(
     (name, spec, state): (Name, S, Lifecycle),
 ) -> Result<(Record<S::Id, S>, Work), Failure> {
     spec.check(&name).map_err(|error| Refusal::spec(&error))?;
+    spec.check_place(&name, view)?;
     spec.check_references(view).await?;
     if state.is_active() {
         spec.check_activation()?;
@@ -191,6 +192,7 @@ pub async fn plan_update<S: Managed>(
         .into());
     }
     spec.check(&old.name).map_err(|error| Refusal::spec(&error))?;
+    spec.check_place(&old.name, view)?;
     spec.check_references(view).await?;
     // The old owner answers for the record until it has a new one.
     let subject = (S::NOUN, old.name.as_str(), old.spec.owner());
@@ -328,7 +330,10 @@ pub async fn list<S: Stored>(
 }
 
 /// A statement with the record of what it does and the news for other nodes.
-fn recorded<S: Stored>(
+///
+/// # Errors
+/// The record does not fit an event.
+pub(crate) fn recorded<S: Stored>(
     app: &App,
     served: &Served,
     caller: &Caller,
@@ -337,7 +342,7 @@ fn recorded<S: Stored>(
 ) -> Result<Work, Failure> {
     let tenant = served.tenant.id;
     let state = serde_json::to_string(record).map_err(Failure::internal)?;
-    let class = if S::NOUN == Noun::User {
+    let class = if matches!(S::NOUN, Noun::User | Noun::ConnectedAccount) {
         PartClass::Personal
     } else {
         PartClass::Operational

@@ -10,6 +10,7 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::noun::Lifecycle;
@@ -18,14 +19,15 @@ use chancery_core::user::UserSpec;
 use chancery_store::{Page, Stored, record};
 use serde_json::{Map, Value};
 
-/// Everything stored in a tenant, as a document for `apply`. Secrets are not part of it, nor is what every tenant is made
-/// with.
+/// Everything stored in a tenant, as a document for `apply`. Secrets are not part of it, nor are connected accounts,
+/// which mean nothing without the credential that was sealed for them, nor what every tenant is made with.
 ///
 /// # Errors
 /// The database's.
 pub async fn export(app: &App, served: &Served) -> Result<Document, Failure> {
     let mut document = Document {
         trusted_issuers: exported::<TrustedIssuerSpec>(app, served).await?,
+        connections: exported::<ConnectionSpec>(app, served).await?,
         resources: exported::<ResourceSpec>(app, served).await?,
         blueprints: exported::<BlueprintSpec>(app, served).await?,
         users: exported::<UserSpec>(app, served).await?,
@@ -46,6 +48,12 @@ pub async fn export(app: &App, served: &Served) -> Result<Document, Failure> {
     document
         .clients
         .retain(|client| client.get("method").and_then(Value::as_str) != Some("runtime"));
+    // What follows from the base URL is left out, so that a document moves between environments.
+    for resource in &mut document.resources {
+        if resource.contains_key("upstream") {
+            resource.remove("uri");
+        }
+    }
     Ok(document)
 }
 

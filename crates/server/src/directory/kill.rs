@@ -10,6 +10,8 @@ use crate::tenants::Served;
 use chancery_core::agent::AgentSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connected_account::ConnectedAccountSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::event::Change;
 use chancery_core::grant::GrantSpec;
 use chancery_core::id::TenantId;
@@ -60,9 +62,12 @@ pub async fn kill(
         Noun::TrustedIssuer => kill_one::<TrustedIssuerSpec>(app, served, caller, name, dry_run).await,
         Noun::Grant => kill_one::<GrantSpec>(app, served, caller, name, dry_run).await,
         Noun::Blueprint => kill_one::<BlueprintSpec>(app, served, caller, name, dry_run).await,
+        Noun::Connection => kill_one::<ConnectionSpec>(app, served, caller, name, dry_run).await,
+        Noun::ConnectedAccount => kill_one::<ConnectedAccountSpec>(app, served, caller, name, dry_run).await,
         Noun::Tenant | Noun::RuntimeBinding | Noun::Resource | Noun::Delegation | Noun::PolicySet => {
             Err(Refusal::Invalid(format!(
-                "a {noun} cannot be killed; agent, client, user, trusted_issuer, grant or blueprint can"
+                "a {noun} cannot be killed; agent, client, user, trusted_issuer, grant, blueprint, connection or \
+                 connected_account can"
             ))
             .into())
         }
@@ -80,7 +85,20 @@ async fn kill_one<S: Managed>(
     let old = change::load::<S>(app, tenant, name).await?;
     let (killed, work) = change::plan_step::<S>(app, served, caller, old, Change::Killed)?;
     let stops = stops(app, tenant, S::NOUN, killed.name.as_str()).await?;
-    let remains = remains(app, tenant).await?;
+    let remains = match S::NOUN {
+        Noun::Connection | Noun::ConnectedAccount => vec![AT_THE_PROVIDER.to_owned()],
+        Noun::Tenant
+        | Noun::TrustedIssuer
+        | Noun::User
+        | Noun::Agent
+        | Noun::Client
+        | Noun::Blueprint
+        | Noun::RuntimeBinding
+        | Noun::Resource
+        | Noun::Grant
+        | Noun::Delegation
+        | Noun::PolicySet => remains(app, tenant).await?,
+    };
     if !dry_run {
         change::commit(app, caller, work).await?;
     }
@@ -97,10 +115,27 @@ async fn kill_one<S: Managed>(
 }
 
 async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Vec<String>, Failure> {
-    let mut stops = vec![format!(
-        "{noun} {name}: no new token, exchange or introspection succeeds"
-    )];
+    let mut stops = vec![match noun {
+        Noun::Connection | Noun::ConnectedAccount => {
+            format!("{noun} {name}: no credential is opened any more")
+        }
+        Noun::Tenant
+        | Noun::TrustedIssuer
+        | Noun::User
+        | Noun::Agent
+        | Noun::Client
+        | Noun::Blueprint
+        | Noun::RuntimeBinding
+        | Noun::Resource
+        | Noun::Grant
+        | Noun::Delegation
+        | Noun::PolicySet => format!("{noun} {name}: no new token, exchange or introspection succeeds"),
+    }];
     match noun {
+        Noun::Connection => {
+            let accounts = record::list_by_parent::<ConnectedAccountSpec>(&app.db, tenant, name).await?;
+            stops.push(format!("{} connected account(s)", accounts.len()));
+        }
         Noun::Agent => {
             let clients = record::list_by_parent::<ClientSpec>(&app.db, tenant, name).await?;
             let hops = record::list_by_parent::<DelegationSpec>(&app.db, tenant, name).await?;
@@ -125,7 +160,12 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
             ));
         }
         Noun::Client | Noun::User | Noun::Grant => stops.push(format!("every token that names this {noun}")),
-        Noun::Tenant | Noun::RuntimeBinding | Noun::Resource | Noun::Delegation | Noun::PolicySet => {}
+        Noun::Tenant
+        | Noun::RuntimeBinding
+        | Noun::Resource
+        | Noun::Delegation
+        | Noun::PolicySet
+        | Noun::ConnectedAccount => {}
     }
     Ok(stops)
 }
@@ -158,3 +198,6 @@ async fn remains(app: &App, tenant: TenantId) -> Result<Vec<String>, Failure> {
         longest.as_seconds()
     )])
 }
+
+const AT_THE_PROVIDER: &str = "the credential itself stays good at the provider until it is revoked there; requests \
+                               already sent go on";

@@ -54,6 +54,8 @@ async fn present(app: &App, tenant: TenantId, link: Link) -> Result<Option<Prese
         Noun::Resource => look(&directory.resources, tenant, link).await,
         Noun::Grant => look(&directory.grants, tenant, link).await,
         Noun::Delegation => look(&directory.delegations, tenant, link).await,
+        Noun::Connection => look(&directory.connections, tenant, link).await,
+        Noun::ConnectedAccount => look(&directory.accounts, tenant, link).await,
         Noun::PolicySet => Ok(None),
     }
 }

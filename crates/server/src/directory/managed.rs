@@ -7,16 +7,19 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
-use chancery_core::grant::{GrantSpec, Principal};
+use chancery_core::connected_account::{AccountOwner, ConnectedAccountSpec};
+use chancery_core::connection::ConnectionSpec;
+use chancery_core::grant::{GrantSpec, Granted, Principal};
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
-use chancery_core::resource::ResourceSpec;
+use chancery_core::resource::{ResourceSpec, Upstream};
 use chancery_core::scope::Authority;
 use chancery_core::tenant::TenantSpec;
 use chancery_core::user::UserSpec;
 use chancery_policy::ManagementAction;
 use chancery_store::Stored;
+use serde_json::{Map, Value};
 
 /// A noun that people manage.
 pub trait Managed: Stored + PartialEq {
@@ -35,6 +38,20 @@ pub trait Managed: Stored + PartialEq {
     fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
         let _ = old;
         Vec::new()
+    }
+
+    /// Fills in what follows from the rest, in an item as it was written. `base` is the tenant's base URL.
+    fn complete(base: &str, name: Option<&str>, item: &mut Map<String, Value>) {
+        let _ = (base, name, item);
+    }
+
+    /// Checks the record's own place among others, by its name.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    fn check_place(&self, name: &Name, view: &View<'_>) -> Result<(), Failure> {
+        let _ = (name, view);
+        Ok(())
     }
 
     /// What must hold before it may be active.
@@ -162,9 +179,21 @@ impl Managed for ResourceSpec {
     }
 
     async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
-        match &self.agent {
-            Some(agent) => require::<AgentSpec>(view, agent).await,
-            None => Ok(()),
+        if let Some(agent) = &self.agent {
+            require::<AgentSpec>(view, agent).await?;
+        }
+        let Some(name) = self.upstream.as_ref().and_then(Upstream::connection) else {
+            return Ok(());
+        };
+        let connection = view.spec::<ConnectionSpec>(name).await?;
+        let connection = connection.ok_or_else(|| missing(Noun::Connection, name))?;
+        match &self.upstream {
+            // SECURITY: a credential goes to its own connection's destination and nowhere else.
+            Some(Upstream::Mcp { url, .. }) if !connection.reaches(url) => Err(invalid(&format!(
+                "`upstream.mcp.url` is not where connection `{name}` goes: below `{}`, or at one of its `hosts`",
+                connection.base_url
+            ))),
+            Some(Upstream::Mcp { .. } | Upstream::Http { .. }) | None => Ok(()),
         }
     }
 
@@ -173,15 +202,104 @@ impl Managed for ResourceSpec {
             || self.holders != new.holders
             || self.agent != new.agent
             || self.scopes != new.scopes
+            || self.upstream != new.upstream
+            || self.maps_more_than(new)
     }
 
     fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
-        let is_same = old.map_or(self.holders.is_empty(), |old| old.holders == self.holders);
-        if is_same {
+        let mut actions = Vec::new();
+        if old.map_or(!self.holders.is_empty(), |old| old.holders != self.holders) {
+            actions.push(ManagementAction::WriteRole);
+        }
+        if old.map_or(self.upstream.is_some(), |old| old.upstream != self.upstream) {
+            actions.push(ManagementAction::WriteDestination);
+        }
+        actions
+    }
+
+    fn complete(base: &str, name: Option<&str>, item: &mut Map<String, Value>) {
+        let upstream = item
+            .get("upstream")
+            .cloned()
+            .map(serde_json::from_value::<Upstream>);
+        let (Some(Ok(upstream)), Some(name)) = (upstream, name) else {
+            return;
+        };
+        item.entry("uri")
+            .or_insert_with(|| Value::from(upstream.resource_uri(base, name)));
+        item.entry("enforcement")
+            .or_insert_with(|| Value::from("gateway"));
+    }
+
+    fn check_place(&self, name: &Name, view: &View<'_>) -> Result<(), Failure> {
+        let Some(upstream) = &self.upstream else {
+            return Ok(());
+        };
+        let expected = upstream.resource_uri(&view.base_url(), name.as_str());
+        if self.uri.as_str() == expected {
+            return Ok(());
+        }
+        Err(invalid(&format!(
+            "`uri` of a resource with an `upstream` is `{expected}`: leave it out"
+        )))
+    }
+}
+
+impl Managed for ConnectionSpec {
+    fn owner(&self) -> Option<&Name> {
+        self.owner.as_ref()
+    }
+
+    async fn check_references(&self, _view: &View<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Whatever decides where a credential goes ends what was built on it.
+    fn narrows(&self, new: &Self) -> bool {
+        self.destination() != new.destination()
+            || self.owner_level != new.owner_level
+            || self.handling != new.handling
+            || self.rules != new.rules
+    }
+
+    fn stronger_actions(&self, old: Option<&Self>) -> Vec<ManagementAction> {
+        if old.is_some_and(|old| !old.widens(self)) {
             Vec::new()
         } else {
-            vec![ManagementAction::WriteRole]
+            vec![ManagementAction::WriteDestination]
         }
+    }
+}
+
+impl Managed for ConnectedAccountSpec {
+    /// A person answers for their own account.
+    fn owner(&self) -> Option<&Name> {
+        match &self.owner {
+            AccountOwner::User(user) => Some(user),
+            AccountOwner::Agent(_) | AccountOwner::Tenant => None,
+        }
+    }
+
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        let connection = view.spec::<ConnectionSpec>(&self.connection).await?;
+        let connection = connection.ok_or_else(|| missing(Noun::Connection, &self.connection))?;
+        if connection.owner_level != self.owner.level() {
+            return Err(invalid(&format!(
+                "accounts at connection `{}` belong each to one {}, not to {}",
+                self.connection,
+                connection.owner_level.as_str(),
+                self.owner.as_key()
+            )));
+        }
+        match &self.owner {
+            AccountOwner::User(user) => require::<UserSpec>(view, user).await,
+            AccountOwner::Agent(agent) => require::<AgentSpec>(view, agent).await,
+            AccountOwner::Tenant => Ok(()),
+        }
+    }
+
+    fn narrows(&self, new: &Self) -> bool {
+        self != new
     }
 }
 
@@ -191,22 +309,26 @@ impl Managed for GrantSpec {
         if let Principal::User(user) = &self.principal {
             require::<UserSpec>(view, user).await?;
         }
-        let resource = view.resource(&self.resource).await?;
-        let resource = resource.ok_or_else(|| missing(Noun::Resource, &self.resource))?;
-        if self.scopes.is_subset(&resource.all_scopes()) {
-            return Ok(());
+        match self.granted() {
+            Some(Granted::Connection(connection)) => require::<ConnectionSpec>(view, connection).await,
+            Some(Granted::Resource(name, scopes)) => {
+                let resource = view.spec::<ResourceSpec>(name).await?;
+                let resource = resource.ok_or_else(|| missing(Noun::Resource, name))?;
+                if scopes.is_subset(&resource.all_scopes()) {
+                    return Ok(());
+                }
+                Err(invalid(&format!("`scopes` are scopes of resource `{name}`")))
+            }
+            None => Err(invalid("a grant is at a resource or at a connection")),
         }
-        Err(invalid(&format!(
-            "`scopes` are scopes of resource `{}`",
-            self.resource
-        )))
     }
 
     fn narrows(&self, new: &Self) -> bool {
+        let place = |grant: &Self| (grant.agent.clone(), grant.principal.clone(), grant.place());
         !self.scopes.is_subset(&new.scopes)
             || ends_earlier(self.expires_at, new.expires_at)
             || self.hours != new.hours
-            || (&self.agent, &self.principal, &self.resource) != (&new.agent, &new.principal, &new.resource)
+            || place(self) != place(new)
     }
 }
 
@@ -250,7 +372,7 @@ impl Managed for TenantSpec {
 async fn check_ceiling(view: &View<'_>, ceiling: &Authority) -> Result<(), Failure> {
     for (name, scopes) in ceiling.iter() {
         let resource = view
-            .resource(name)
+            .spec::<ResourceSpec>(name)
             .await?
             .ok_or_else(|| missing(Noun::Resource, name))?;
         if !scopes.is_subset(&resource.all_scopes()) {

@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod cache;
 pub mod change;
+mod document;
 pub mod export;
 pub mod kill;
 pub mod lineage;

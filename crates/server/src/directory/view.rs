@@ -5,7 +5,6 @@ use crate::error::Failure;
 use chancery_core::id::TenantId;
 use chancery_core::name::Name;
 use chancery_core::noun::{Noun, Record};
-use chancery_core::resource::{Resource, ResourceSpec};
 use chancery_store::{Stored, record};
 use std::collections::HashMap;
 
@@ -51,17 +50,25 @@ impl<'a> View<'a> {
         Ok(found.is_some_and(|record| record.state != chancery_core::noun::Lifecycle::Retired))
     }
 
-    /// A resource's spec by its name.
+    /// A noun's spec by its name.
     ///
     /// # Errors
     /// The database's.
-    pub async fn resource(&self, name: &Name) -> Result<Option<ResourceSpec>, Failure> {
-        if let Some(spec) = self.pending.get(&(Noun::Resource, name.clone())) {
+    pub async fn spec<S: Stored>(&self, name: &Name) -> Result<Option<S>, Failure> {
+        if let Some(spec) = self.pending.get(&(S::NOUN, name.clone())) {
             return serde_json::from_value(spec.clone())
                 .map(Some)
                 .map_err(Failure::internal);
         }
-        let found: Option<Resource> = record::find_by_name(&self.app.db, self.tenant, name).await?;
+        let found = record::find_by_name::<S>(&self.app.db, self.tenant, name).await?;
         Ok(found.map(|record| record.spec))
+    }
+
+    /// The tenant's base URL.
+    pub fn base_url(&self) -> String {
+        let served = self.app.tenants.find(self.tenant);
+        served
+            .map(|served| served.tenant.spec.base_url.clone())
+            .unwrap_or_default()
     }
 }

@@ -83,7 +83,9 @@ pub async fn learn(app: &App, tenant: TenantId, row: &EventRow, names: &mut Name
                 | Noun::Resource
                 | Noun::Grant
                 | Noun::Delegation
-                | Noun::PolicySet,
+                | Noun::PolicySet
+                | Noun::Connection
+                | Noun::ConnectedAccount,
             )
             | None => None,
         };

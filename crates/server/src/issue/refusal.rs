@@ -94,7 +94,20 @@ fn refusal(decision: &Decision, base: &str) -> OAuthError {
             ErrorCode::AccessDenied,
             "the budget of the grant is used up; `chancery why DECISION` tells why",
         ),
-        Some(DenyReason::NothingLeft | DenyReason::AgentTokenRefused) | None => OAuthError::new(
+        // Those after the first two are about calls, and no token is asked for by a call.
+        Some(
+            DenyReason::NothingLeft
+            | DenyReason::AgentTokenRefused
+            | DenyReason::InsufficientScope
+            | DenyReason::CallRefused
+            | DenyReason::NotMapped
+            | DenyReason::ManifestNotAccepted
+            | DenyReason::ConnectionRefused
+            | DenyReason::ConnectionNotGranted
+            | DenyReason::AccountMissing
+            | DenyReason::ArgumentsRefused,
+        )
+        | None => OAuthError::new(
             ErrorCode::AccessDenied,
             "nothing may be given; `chancery why DECISION` tells why",
         ),

@@ -17,8 +17,8 @@ mod sources;
 mod tls;
 mod unix;
 
-pub use body::{BodyTimeout, RequestBody, RequestBodyError};
 pub use bind::{BindError, Endpoint, check_bind};
+pub use body::{BodyTimeout, RequestBody, RequestBodyError};
 pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use limits::Limits;
 pub use peer::{LocalPeer, PeerAddress};

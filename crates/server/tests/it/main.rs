@@ -19,6 +19,8 @@ mod client_runtime;
 #[cfg(test)]
 mod client_secret;
 #[cfg(test)]
+mod connections;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod estate;

@@ -84,7 +84,11 @@ pub async fn kill(
     ApiQuery(query): ApiQuery<KillQuery>,
 ) -> Result<Json<KillReport>, Problem> {
     let caller = api.with(ApiScope::Kill)?;
-    let noun = if noun == "issuer" { "trusted_issuer" } else { &noun };
+    let noun = match noun.as_str() {
+        "issuer" => "trusted_issuer",
+        "account" => "connected_account",
+        noun => noun,
+    };
     let noun =
         Noun::parse(noun).ok_or_else(|| Failure::from(Refusal::Invalid(format!("`{noun}` is no noun"))));
     let noun = noun?;

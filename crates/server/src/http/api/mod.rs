@@ -1,6 +1,7 @@
 //! The administration interface `{base}/api/v1`. Every operation has a scope; people on the server's own
 //! machine come through the local socket, everybody else with a token of ours.
 
+pub mod accounts;
 pub mod audit;
 pub mod body;
 pub mod caller;
@@ -15,7 +16,7 @@ pub mod operations;
 use crate::app::App;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use std::sync::Arc;
 
 /// The routes, relative to `/api/v1`.
@@ -47,6 +48,10 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         )
         .route("/audit/export", get(audit::export))
         .route("/audit/log", get(audit::log))
+        .route("/connected_accounts", get(accounts::list).post(accounts::create))
+        .route("/connected_accounts/{name}", get(accounts::show))
+        .route("/connected_accounts/{name}/credential", put(accounts::set))
+        .route("/connected_accounts/{name}/{step}", post(accounts::step))
         .route("/{collection}", get(nouns::list).post(nouns::create))
         .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
         .route("/{collection}/{name}/{step}", post(nouns::step))

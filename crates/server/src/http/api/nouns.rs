@@ -18,6 +18,7 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::event::Change;
 use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
@@ -66,6 +67,10 @@ macro_rules! for_collection {
                 type $spec = UserSpec;
                 $call
             }
+            "connections" => {
+                type $spec = ConnectionSpec;
+                $call
+            }
             _ => return Err(no_such_endpoint()),
         }
     };
@@ -81,6 +86,19 @@ pub struct ListQuery {
     cursor: Option<String>,
     /// Only this state.
     state: Option<Lifecycle>,
+}
+
+impl ListQuery {
+    /// How many are wanted, and the page to read: one more, which tells whether there is a next.
+    pub(super) fn page(&self) -> (usize, Page<'_>) {
+        let limit = self.limit.unwrap_or(100).clamp(1, 500);
+        let page = Page {
+            after: self.cursor.as_deref().unwrap_or_default(),
+            state: self.state,
+            limit: limit + 1,
+        };
+        (usize::try_from(limit).unwrap_or(usize::MAX), page)
+    }
 }
 
 type Answer = Result<Json<Value>, Problem>;
@@ -190,15 +208,10 @@ async fn list_of<S: Managed>(
     query: &ListQuery,
 ) -> Result<Value, Failure> {
     change::permit(served, caller, ManagementAction::View, (S::NOUN, "*", None))?;
-    let limit = query.limit.unwrap_or(100).clamp(1, 500);
-    let page = Page {
-        after: query.cursor.as_deref().unwrap_or_default(),
-        state: query.state,
-        limit: limit + 1,
-    };
+    let (limit, page) = query.page();
     let mut records = change::list::<S>(app, served.tenant.id, &page).await?;
-    let has_more = records.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    records.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let has_more = records.len() > limit;
+    records.truncate(limit);
     let next = records
         .last()
         .filter(|_| has_more)
@@ -263,6 +276,7 @@ async fn update_one<S: Managed>(
     if expected.is_some_and(|version| version != old.version) {
         return Err(Refusal::Conflict(name.to_owned()).into());
     }
+    S::complete(&served.tenant.spec.base_url, Some(old.name.as_str()), &mut body);
     let invalid = |error: serde_json::Error| Failure::from(Refusal::Invalid(error.to_string()));
     let spec: S = serde_json::from_value(Value::Object(body)).map_err(invalid)?;
     let mut view = View::new(app, served.tenant.id);

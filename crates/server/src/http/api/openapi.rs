@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::http::api::operations::{COLLECTIONS, OPERATIONS, Operation};
-use crate::http::api::{directory, govern};
+use crate::http::api::{accounts, directory, govern};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -11,6 +11,7 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
+use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::noun::Lifecycle;
@@ -197,6 +198,7 @@ fn schemas() -> Value {
     add::<AgentSpec>(&mut all);
     add::<BlueprintSpec>(&mut all);
     add::<ClientSpec>(&mut all);
+    add::<ConnectionSpec>(&mut all);
     add::<GrantSpec>(&mut all);
     add::<ResourceSpec>(&mut all);
     add::<RuntimeBindingSpec>(&mut all);
@@ -211,6 +213,8 @@ fn schemas() -> Value {
     add::<govern::NewTenant>(&mut all);
     add::<directory::TokenToTest>(&mut all);
     add::<directory::Repository>(&mut all);
+    add::<accounts::NewAccount>(&mut all);
+    add::<accounts::NewCredential>(&mut all);
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
     for (name, schema) in all {
         schemas.insert(name, serde_json::to_value(schema).unwrap_or_default());

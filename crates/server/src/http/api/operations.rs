@@ -27,6 +27,7 @@ pub const COLLECTIONS: &[(&str, &str)] = &[
     ("agents", "AgentSpec"),
     ("blueprints", "BlueprintSpec"),
     ("clients", "ClientSpec"),
+    ("connections", "ConnectionSpec"),
     ("grants", "GrantSpec"),
     ("resources", "ResourceSpec"),
     ("runtime_bindings", "RuntimeBindingSpec"),
@@ -56,6 +57,48 @@ pub const OPERATIONS: &[Operation] = &[
         "stop a noun and everything that hangs on it, at once",
     )
     .query(DRY_RUN),
+    get(
+        "/connected_accounts",
+        ApiScope::Read,
+        "connected accounts in order of names, each with what can be said of it now in `status`",
+    )
+    .query(LIST),
+    Operation {
+        method: "post",
+        path: "/connected_accounts",
+        scope: Some(ApiScope::Write),
+        summary: "make an account with its credential, or replace the credential of the owner's account",
+        body: Some("NewAccount"),
+        success: 201,
+        query: &[],
+    },
+    get(
+        "/connected_accounts/{name}",
+        ApiScope::Read,
+        "one account by name or id",
+    ),
+    with_body(
+        "put",
+        "/connected_accounts/{name}/credential",
+        ApiScope::Write,
+        "replace the credential; what was built on the one before ends",
+        "NewCredential",
+    ),
+    post(
+        "/connected_accounts/{name}/activate",
+        ApiScope::Write,
+        "put an account into use, or back into it",
+    ),
+    post(
+        "/connected_accounts/{name}/suspend",
+        ApiScope::Kill,
+        "stop an account until it is activated again",
+    ),
+    post(
+        "/connected_accounts/{name}/retire",
+        ApiScope::Write,
+        "disconnect: end an account for good and delete its credential",
+    ),
     with_body(
         "post",
         "/bindings/test",
@@ -248,6 +291,11 @@ const fn with_body(
     }
 }
 
+const LIST: &[(&str, &str)] = &[
+    ("limit", "at most so many, 1 to 500; default 100"),
+    ("cursor", "where the page before ended"),
+    ("state", "only this state"),
+];
 const PLAN: &[(&str, &str)] = &[("plan", "`true`: only say what would change")];
 const DRY_RUN: &[(&str, &str)] = &[("dry_run", "`true`: only say what would stop")];
 const EVENTS: &[(&str, &str)] = &[

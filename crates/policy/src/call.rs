@@ -1,0 +1,327 @@
+//! The decision on a call: every scope that its target needs against every limit, then policy on the call, then on
+//! the connection that it needs. All of it, or nothing.
+//!
+//! Lists are filtered with [`visible`], which asks the same with the arguments left open.
+
+use crate::call_entities::Called;
+use crate::decide::{Answer, answer, limited};
+use crate::entities::{self, FactError, Kind};
+use crate::permit::UsePermit;
+use crate::set::PolicySet;
+use cedar_policy as cedar;
+use chancery_core::call::{Obstacle, UsePlan, UseProposal};
+use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
+use chancery_core::proposal::Facts;
+use std::sync::Arc;
+
+/// What policy says of a use.
+#[derive(Debug)]
+pub enum UseVerdict {
+    /// It may be done.
+    Permit(Box<UsePermit>),
+    /// It may not. The decision says why.
+    Deny(Box<Decision>),
+}
+
+/// What came out of evaluating a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UseEvaluation {
+    /// One row for each scope that the target needs.
+    pub rows: Vec<ScopeRow>,
+    /// What policy said.
+    pub actions: Vec<ActionRow>,
+    /// Why it is refused, if it is.
+    pub reason: Option<DenyReason>,
+}
+
+/// Decides on a use of a token. Pure, like [`decide`](crate::decide()).
+pub fn decide_use(set: &PolicySet, proposal: UseProposal) -> UseVerdict {
+    let UseProposal {
+        decision,
+        facts,
+        plan,
+    } = proposal;
+    let mut evaluation = evaluate_use(set, &facts);
+    if evaluation.reason.is_none() && !fits(&facts, &plan) {
+        evaluation.reason = Some(DenyReason::ConnectionRefused);
+    }
+    let outcome = match evaluation.reason {
+        None => DecisionOutcome::Permit,
+        Some(_) => DecisionOutcome::Deny,
+    };
+    let decision = Decision {
+        id: decision,
+        outcome,
+        rows: evaluation.rows,
+        actions: evaluation.actions,
+        reason: evaluation.reason,
+        policy_set: set.hash().to_owned(),
+        facts,
+    };
+    match outcome {
+        DecisionOutcome::Permit => UseVerdict::Permit(Box::new(UsePermit::new(decision, plan))),
+        DecisionOutcome::Deny => UseVerdict::Deny(Box::new(decision)),
+    }
+}
+
+/// Evaluates the facts of a call against a set.
+pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
+    let mut evaluation = UseEvaluation {
+        rows: rows(facts),
+        actions: Vec::new(),
+        reason: None,
+    };
+    let Ok(evaluator) = Evaluator::new(set, facts) else {
+        evaluation.reason = Some(DenyReason::CallRefused);
+        return evaluation;
+    };
+    if let Some(obstacle) = evaluator.called.call.obstacle {
+        evaluation.reason = Some(match obstacle {
+            Obstacle::NotMapped => DenyReason::NotMapped,
+            Obstacle::ManifestNotAccepted => DenyReason::ManifestNotAccepted,
+            Obstacle::ArgumentsRefused => DenyReason::ArgumentsRefused,
+        });
+        return evaluation;
+    }
+    let Ok(entities) = evaluator.with_arguments() else {
+        evaluation.reason = Some(DenyReason::ArgumentsRefused);
+        return evaluation;
+    };
+    let call = evaluator.row(&evaluator.call_question(), &entities);
+    let connection = evaluator
+        .connection_question()
+        .map(|question| evaluator.row(&question, &entities));
+    let connection_allowed = connection.as_ref().is_none_or(|row| row.allowed);
+    evaluation.reason = refusal(&evaluator, &evaluation.rows, call.allowed, connection_allowed);
+    evaluation.actions.push(call);
+    evaluation.actions.extend(connection);
+    evaluation
+}
+
+/// Whether a call could be permitted with some arguments; those in the facts are not looked at. `false` only if
+/// every value of every argument would be refused.
+pub fn visible(set: &PolicySet, facts: &Facts) -> bool {
+    if !set.reads_arguments(facts) {
+        return evaluate_use(set, facts).reason.is_none();
+    }
+    let Ok(evaluator) = Evaluator::new(set, facts) else {
+        return false;
+    };
+    let open = evaluator.called.call.obstacle.is_none()
+        && refusal(&evaluator, &rows(facts), true, true).is_none()
+        && evaluator.may_allow(&evaluator.call_question());
+    open && evaluator
+        .connection_question()
+        .is_none_or(|question| evaluator.may_allow(&question))
+}
+
+impl PolicySet {
+    /// Whether any policy that bears on this call reads its arguments: then they must fit the tool's schema and be
+    /// sent as they were read. The arguments in the facts are not looked at.
+    pub fn reads_arguments(&self, facts: &Facts) -> bool {
+        // Facts that cannot be evaluated are refused; what they would read does not matter, but nothing is hidden.
+        let Ok(evaluator) = Evaluator::new(self, facts) else {
+            return true;
+        };
+        let mut questions = vec![evaluator.call_question()];
+        questions.extend(evaluator.connection_question());
+        questions
+            .iter()
+            .any(|question| self.index.reads_arguments(&evaluator.slice(question)))
+    }
+}
+
+/// The plan uses the connection that policy saw, and an account exactly if policy saw one.
+fn fits(facts: &Facts, plan: &UsePlan) -> bool {
+    let seen = facts.call.as_ref().and_then(|call| call.connection.as_ref());
+    match (seen, &plan.connection) {
+        (None, None) => true,
+        (Some(seen), Some(used)) => seen.account_owner.is_some() == used.account.is_some(),
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// The scopes that the target needs, against every limit. A call is nothing without a token.
+fn rows(facts: &Facts) -> Vec<ScopeRow> {
+    let scopes = facts.scopes.iter();
+    let pairs = scopes.flat_map(|(resource, scopes)| scopes.keys().map(move |scope| (resource, scope)));
+    pairs
+        .map(|(resource, scope)| {
+            let mut row = limited(facts, resource, scope);
+            row.asked = true;
+            row.parent = Some(row.parent == Some(true));
+            row.given = row.refused_by().is_none();
+            row
+        })
+        .collect()
+}
+
+/// Why the call is refused, if it is: what more scopes in the token could not cure comes first.
+fn refusal(
+    evaluator: &Evaluator<'_>,
+    rows: &[ScopeRow],
+    call_allowed: bool,
+    connection_allowed: bool,
+) -> Option<DenyReason> {
+    let beyond_token = |row: &ScopeRow| row.refusals().any(|limit| limit != "parent");
+    if !call_allowed || rows.iter().any(beyond_token) {
+        return Some(DenyReason::CallRefused);
+    }
+    if let Some(connection) = &evaluator.called.call.connection {
+        if !connection.granted {
+            return Some(DenyReason::ConnectionNotGranted);
+        }
+        if connection.needs_account && connection.account_owner.is_none() {
+            return Some(DenyReason::AccountMissing);
+        }
+        if !connection_allowed {
+            return Some(DenyReason::ConnectionRefused);
+        }
+    }
+    (!rows.iter().all(|row| row.given)).then_some(DenyReason::InsufficientScope)
+}
+
+/// One call's entities and context.
+struct Evaluator<'a> {
+    set: &'a PolicySet,
+    called: Called<'a>,
+    principals: Vec<cedar::EntityUid>,
+    entities: Vec<cedar::Entity>,
+    context: cedar::Context,
+}
+
+/// What policy is asked.
+struct Question {
+    action: &'static str,
+    target: String,
+    /// The entity, and everything that it is in.
+    resources: Vec<cedar::EntityUid>,
+}
+
+impl<'a> Evaluator<'a> {
+    fn new(set: &'a PolicySet, facts: &'a Facts) -> Result<Self, FactError> {
+        let called = Called::of(facts)?;
+        Ok(Self {
+            set,
+            called,
+            principals: entities::principals(facts),
+            entities: called.entities()?,
+            context: called.context()?,
+        })
+    }
+
+    fn call_question(&self) -> Question {
+        Question {
+            action: self.called.call.action.as_str(),
+            target: format!("{}:{}", self.called.resource, self.called.call.target),
+            resources: self.called.targets(),
+        }
+    }
+
+    fn connection_question(&self) -> Option<Question> {
+        let name = self.called.call.connection.as_ref()?.name.as_str();
+        Some(Question {
+            action: "use_connection",
+            target: name.to_owned(),
+            resources: vec![entities::uid(Kind::Connection, name)],
+        })
+    }
+
+    fn with_arguments(&self) -> Result<cedar::Entities, FactError> {
+        let all = self.entities.iter().cloned().chain(self.called.arguments()?);
+        // The actions are there so that a policy may speak of their groups.
+        self.set
+            .actions
+            .clone()
+            .add_entities(all, None)
+            .map_err(FactError::of)
+    }
+
+    fn slice(&self, question: &Question) -> Arc<cedar::PolicySet> {
+        let action = entities::uid(Kind::Action, question.action);
+        self.set
+            .index
+            .slice(&action, &self.principals, &question.resources)
+    }
+
+    fn row(&self, question: &Question, entities: &cedar::Entities) -> ActionRow {
+        let slice = self.slice(question);
+        let Answer {
+            allowed,
+            policies,
+            errors,
+        } = self
+            .ask(question, &slice, entities)
+            .unwrap_or_else(|error| Answer {
+                allowed: false,
+                policies: Vec::new(),
+                errors: vec![error.to_string()],
+            });
+        ActionRow {
+            action: question.action.to_owned(),
+            target: question.target.clone(),
+            arguments: self.set.index.arguments(&slice, &policies),
+            allowed,
+            policies,
+            errors,
+        }
+    }
+
+    fn ask(
+        &self,
+        question: &Question,
+        slice: &cedar::PolicySet,
+        entities: &cedar::Entities,
+    ) -> Result<Answer, FactError> {
+        let (principal, resource) = self.ends(question)?;
+        let action = entities::uid(Kind::Action, question.action);
+        let request = cedar::Request::new(principal, action, resource, self.context.clone(), None);
+        let request = request.map_err(FactError::of)?;
+        Ok(answer(
+            &self.set.authorizer.is_authorized(&request, slice, entities),
+        ))
+    }
+
+    /// Whether some arguments could be allowed. What partial evaluation cannot do is answered with yes: the call
+    /// itself is decided anyway.
+    fn may_allow(&self, question: &Question) -> bool {
+        let slice = self.slice(question);
+        self.partially(question, &slice).unwrap_or(true)
+    }
+
+    /// Entities that are left out are unknown to partial evaluation: the arguments here.
+    fn partially(&self, question: &Question, slice: &cedar::PolicySet) -> Result<bool, FactError> {
+        let schema = &self.set.schema;
+        let (principal, resource) = self.ends(question)?;
+        let request = cedar::PartialRequest::new(
+            cedar::PartialEntityUid::from_concrete(principal),
+            entities::uid(Kind::Action, question.action),
+            cedar::PartialEntityUid::from_concrete(resource),
+            Some(self.context.clone()),
+            schema,
+        )
+        .map_err(FactError::of)?;
+        let known = cedar::Entities::from_entities(self.entities.iter().cloned(), None);
+        let known = cedar::PartialEntities::from_concrete(known.map_err(FactError::of)?, schema);
+        let known = known.map_err(FactError::of)?;
+        let response = slice.tpe(&request, &known, schema).map_err(FactError::of)?;
+        // A policy that fails whatever the arguments are refuses, as it does when it is evaluated for real.
+        let fails = response
+            .error_permits()
+            .chain(response.error_forbids())
+            .next()
+            .is_some();
+        Ok(response.decision() != Some(cedar::Decision::Deny) && !fails)
+    }
+
+    fn ends(&self, question: &Question) -> Result<(cedar::EntityUid, cedar::EntityUid), FactError> {
+        let principal = self.principals.first().cloned();
+        let resource = question.resources.first().cloned();
+        principal
+            .zip(resource)
+            .ok_or_else(|| FactError::of("a question without its ends"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

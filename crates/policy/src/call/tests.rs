@@ -1,0 +1,529 @@
+use super::*;
+use crate::explain::explain;
+use chancery_core::assurance::{AgentAssurance, UserAssurance};
+use chancery_core::call::{AccountUse, Argument, CallAction, CallFacts, ConnectionFacts, ConnectionUse};
+use chancery_core::connected_account::OwnerId;
+use chancery_core::connection::OwnerLevel;
+use chancery_core::id::{
+    AgentId, ClientId, ConnectedAccountId, ConnectionId, DecisionId, Id as _, ResourceId, TenantId, TokenId,
+};
+use chancery_core::lineage::Lineage;
+use chancery_core::name::Name;
+use chancery_core::proposal::{AgentFacts, GrantType, Limits, ResourceFacts, UserFacts};
+use chancery_core::resource::Sensitivity;
+use chancery_core::scope::{Authority, Scope};
+use chancery_core::time::Timestamp;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+fn authority(text: &str) -> Authority {
+    Authority::parse(text).unwrap()
+}
+
+fn needs(list: &[(&str, Sensitivity)]) -> BTreeMap<Name, BTreeMap<Scope, Sensitivity>> {
+    let scopes = list
+        .iter()
+        .map(|(scope, sensitivity)| (scope.parse().unwrap(), *sensitivity));
+    BTreeMap::from([(name("bank"), scopes.collect())])
+}
+
+/// The agent `bot` calls the tool `pay`, which needs `bank:pay`.
+fn facts() -> Facts {
+    Facts {
+        tenant: name("default"),
+        now: Timestamp::from_seconds(1_800_000_000),
+        grant_type: None,
+        call: Some(CallFacts {
+            action: CallAction::CallTool,
+            target: "pay".to_owned(),
+            arguments: BTreeMap::new(),
+            connection: None,
+            host: None,
+            method: None,
+            path: None,
+            obstacle: None,
+        }),
+        agent: AgentFacts {
+            name: name("bot"),
+            owner: None,
+            blueprint: Some(name("workers")),
+            tags: BTreeMap::new(),
+        },
+        delegated_by: None,
+        client: name("bot-ci"),
+        assurance: AgentAssurance::Runtime,
+        instance: BTreeMap::new(),
+        user: None,
+        chain: vec![name("bot"), name("planner")],
+        resource: Some(ResourceFacts {
+            name: name("bank"),
+            owner: None,
+        }),
+        scopes: needs(&[("pay", Sensitivity::Write)]),
+        asked: None,
+        limits: Limits {
+            parent: Some(authority("bank:pay bank:read")),
+            ceiling: authority("bank:pay bank:read"),
+            grant: None,
+            holders: None,
+        },
+    }
+}
+
+fn alice(assurance: UserAssurance) -> UserFacts {
+    UserFacts {
+        name: name("corp:alice"),
+        issuer: name("corp"),
+        roles: BTreeSet::from([name("staff")]),
+        groups: BTreeSet::new(),
+        attributes: BTreeMap::new(),
+        as_of: Timestamp::from_seconds(1_799_999_990),
+        assurance,
+    }
+}
+
+fn with(arguments: &[(&str, Argument)]) -> Facts {
+    let mut facts = facts();
+    let arguments = arguments
+        .iter()
+        .cloned()
+        .map(|(name, argument)| (name.to_owned(), argument));
+    facts.call.as_mut().unwrap().arguments = arguments.collect();
+    facts
+}
+
+fn through(connection: ConnectionFacts) -> Facts {
+    let mut facts = facts();
+    facts.call.as_mut().unwrap().connection = Some(connection);
+    facts
+}
+
+fn github() -> ConnectionFacts {
+    ConnectionFacts {
+        name: name("github"),
+        owner_level: OwnerLevel::Tenant,
+        needs_account: true,
+        account_owner: Some("tenant".to_owned()),
+        granted: true,
+    }
+}
+
+fn plan(facts: &Facts) -> UsePlan {
+    let connection = facts.call.as_ref().and_then(|call| call.connection.as_ref());
+    UsePlan {
+        tenant: TenantId::from_bytes([1; 16]),
+        agent: AgentId::from_bytes([2; 16]),
+        client: ClientId::from_bytes([3; 16]),
+        user: None,
+        token: TokenId::from_bytes([4; 16]),
+        resource: ResourceId::from_bytes([5; 16]),
+        connection: connection.map(|connection| ConnectionUse {
+            connection: ConnectionId::from_bytes([6; 16]),
+            account: connection.account_owner.as_ref().map(|_| AccountUse {
+                id: ConnectedAccountId::from_bytes([7; 16]),
+                owner: OwnerId::Tenant(TenantId::from_bytes([1; 16])),
+            }),
+            fingerprint: [8; 32],
+        }),
+        issued_at: facts.now,
+        now: facts.now,
+        lineage: Lineage::default(),
+        guards: Vec::new(),
+        spends: Vec::new(),
+    }
+}
+
+fn decision(set: &PolicySet, facts: Facts) -> Decision {
+    let plan = plan(&facts);
+    let proposal = UseProposal {
+        decision: DecisionId::from_bytes([9; 16]),
+        facts,
+        plan,
+    };
+    match decide_use(set, proposal) {
+        UseVerdict::Permit(permit) => permit.decision().clone(),
+        UseVerdict::Deny(decision) => *decision,
+    }
+}
+
+fn reason(set: &PolicySet, facts: Facts) -> Option<DenyReason> {
+    decision(set, facts).reason
+}
+
+fn default_set() -> PolicySet {
+    PolicySet::compile(crate::DEFAULT_POLICIES).unwrap()
+}
+
+fn set_with(policies: &str) -> PolicySet {
+    PolicySet::compile(&format!("{}\n{policies}", crate::DEFAULT_POLICIES)).unwrap()
+}
+
+const UP_TO_100: &str = r#"
+    @id("up-to-100") forbid (principal is Agent, action == Action::"call_tool", resource == Tool::"bank:pay")
+    unless { context.arguments.number.hasTag("amount") && context.arguments.number.getTag("amount") <= 100 };"#;
+
+#[test]
+fn a_call_within_every_limit_is_permitted() {
+    let decision = decision(&default_set(), facts());
+    assert_eq!(
+        (decision.outcome, decision.reason),
+        (DecisionOutcome::Permit, None)
+    );
+    assert!(decision.rows[0].given);
+    assert_eq!(
+        decision.actions[0].policies,
+        ["agents-call-what-their-tokens-carry"]
+    );
+}
+
+#[test]
+fn only_missing_scopes_can_be_cured_by_a_better_token() {
+    let mut short = facts();
+    short.limits.parent = Some(authority("bank:read"));
+    let decision = decision(&default_set(), short.clone());
+    assert_eq!(decision.reason, Some(DenyReason::InsufficientScope));
+    assert_eq!(decision.missing_scopes().to_string(), "pay");
+    // What no token could carry is no matter of the token.
+    short.limits.ceiling = authority("bank:read");
+    let refused = super::tests::decision(&default_set(), short);
+    assert_eq!(refused.reason, Some(DenyReason::CallRefused));
+    assert!(refused.missing_scopes().is_empty());
+}
+
+#[test]
+fn every_limit_refuses_a_call() {
+    let limits: [fn(&mut Limits); 3] = [
+        |limits| limits.ceiling = Authority::default(),
+        |limits| limits.grant = Some(Authority::default()),
+        |limits| limits.holders = Some(Authority::default()),
+    ];
+    for limit in limits {
+        let mut facts = facts();
+        limit(&mut facts.limits);
+        assert_eq!(reason(&default_set(), facts), Some(DenyReason::CallRefused));
+    }
+    let mut no_token = facts();
+    no_token.limits.parent = None;
+    assert_eq!(
+        reason(&default_set(), no_token),
+        Some(DenyReason::InsufficientScope)
+    );
+}
+
+#[test]
+fn sensitive_calls_need_a_person() {
+    let mut facts = facts();
+    facts.scopes = needs(&[("pay", Sensitivity::Sensitive), ("read", Sensitivity::Read)]);
+    assert_eq!(
+        reason(&default_set(), facts.clone()),
+        Some(DenyReason::CallRefused)
+    );
+    facts.user = Some(alice(UserAssurance::Verified));
+    assert_eq!(reason(&default_set(), facts), None);
+}
+
+#[test]
+fn the_floor_holds_for_calls_though_a_policy_permits_everything() {
+    let set = set_with(r#"@id("all") permit (principal, action, resource);"#);
+    let mut claimed = through(github());
+    claimed.assurance = AgentAssurance::Claimed;
+    let refused = decision(&set, claimed.clone());
+    assert_eq!(refused.reason, Some(DenyReason::CallRefused));
+    assert!(refused.actions.iter().all(|row| !row.allowed));
+    claimed.user = Some(alice(UserAssurance::Verified));
+    assert_eq!(reason(&set, claimed), None);
+    let mut asserted = through(github());
+    asserted.user = Some(alice(UserAssurance::Asserted));
+    assert!(decision(&set, asserted).actions.iter().all(|row| !row.allowed));
+}
+
+#[test]
+fn what_stands_in_the_way_refuses_before_any_policy() {
+    for (obstacle, expected) in [
+        (Obstacle::NotMapped, DenyReason::NotMapped),
+        (Obstacle::ManifestNotAccepted, DenyReason::ManifestNotAccepted),
+        (Obstacle::ArgumentsRefused, DenyReason::ArgumentsRefused),
+    ] {
+        let mut facts = facts();
+        facts.call.as_mut().unwrap().obstacle = Some(obstacle);
+        assert!(!visible(&default_set(), &facts));
+        assert_eq!(reason(&default_set(), facts), Some(expected));
+    }
+}
+
+#[test]
+fn a_connection_needs_a_grant_an_account_and_a_policy() {
+    assert_eq!(reason(&default_set(), through(github())), None);
+    let changed = |change: fn(&mut ConnectionFacts)| {
+        let mut connection = github();
+        change(&mut connection);
+        through(connection)
+    };
+    let none = |facts| reason(&default_set(), facts);
+    assert_eq!(
+        none(changed(|c| c.granted = false)),
+        Some(DenyReason::ConnectionNotGranted)
+    );
+    assert_eq!(
+        none(changed(|c| c.account_owner = None)),
+        Some(DenyReason::AccountMissing)
+    );
+    let public = changed(|c| (c.needs_account, c.account_owner) = (false, None));
+    assert_eq!(none(public), None);
+    let set = set_with(
+        r#"@id("no") forbid (principal is Agent, action == Action::"use_connection", resource == Connection::"github");"#,
+    );
+    let refused = decision(&set, through(github()));
+    assert_eq!(refused.reason, Some(DenyReason::ConnectionRefused));
+    assert_eq!(refused.actions[1].policies, ["no"]);
+}
+
+/// Facts that policy saw and the plan that would be carried out are about the same connection.
+#[test]
+fn a_plan_with_another_connection_than_policy_saw_is_refused() {
+    let facts = through(github());
+    let proposal = |facts: Facts, plan| UseProposal {
+        decision: DecisionId::from_bytes([9; 16]),
+        facts,
+        plan,
+    };
+    let refused = |proposal| match decide_use(&default_set(), proposal) {
+        UseVerdict::Permit(_) => panic!("permitted"),
+        UseVerdict::Deny(decision) => decision.reason,
+    };
+    let without = plan(&super::tests::facts());
+    assert_eq!(
+        refused(proposal(facts.clone(), without)),
+        Some(DenyReason::ConnectionRefused)
+    );
+    let unseen = proposal(super::tests::facts(), plan(&facts));
+    assert_eq!(refused(unseen), Some(DenyReason::ConnectionRefused));
+    let mut no_account = plan(&facts);
+    no_account.connection.as_mut().unwrap().account = None;
+    assert_eq!(
+        refused(proposal(facts, no_account)),
+        Some(DenyReason::ConnectionRefused)
+    );
+}
+
+#[test]
+fn arguments_are_limited_by_policies() {
+    let set = set_with(UP_TO_100);
+    assert_eq!(reason(&set, with(&[("amount", Argument::Number(100))])), None);
+    let over = decision(&set, with(&[("amount", Argument::Number(101))]));
+    assert_eq!(over.reason, Some(DenyReason::CallRefused));
+    assert_eq!(over.actions[0].policies, ["up-to-100"]);
+    assert_eq!(over.actions[0].arguments, ["amount"]);
+    // Another kind of argument is not the argument that was limited.
+    assert_eq!(
+        reason(&set, with(&[("amount", Argument::Text("1".to_owned()))])),
+        Some(DenyReason::CallRefused)
+    );
+    assert_eq!(reason(&set, facts()), Some(DenyReason::CallRefused));
+}
+
+#[test]
+fn every_kind_of_argument_can_be_read() {
+    let set = set_with(
+        r#"@id("odd") forbid (principal is Agent, action == Action::"call_tool", resource is Tool)
+        unless {
+          context.arguments.text.getTag("path") like "/public/*" &&
+          context.arguments.decimal.getTag("rate").lessThan(decimal("1.5")) &&
+          context.arguments.flag.getTag("dry") &&
+          context.arguments.texts.getTag("to").containsAll(["a@example.com"])
+        };"#
+            .replace("unless {", "unless { context.arguments.text.hasTag(\"path\") && context.arguments.decimal.hasTag(\"rate\") && context.arguments.flag.hasTag(\"dry\") && context.arguments.texts.hasTag(\"to\") &&")
+            .as_str(),
+    );
+    let arguments = |rate: &str| {
+        with(&[
+            ("path", Argument::Text("/public/a".to_owned())),
+            ("rate", Argument::Decimal(rate.to_owned())),
+            ("dry", Argument::Flag(true)),
+            (
+                "to",
+                Argument::Texts(BTreeSet::from(["a@example.com".to_owned()])),
+            ),
+        ])
+    };
+    assert_eq!(reason(&set, arguments("1.4999")), None);
+    assert_eq!(reason(&set, arguments("1.5000")), Some(DenyReason::CallRefused));
+    // What Cedar cannot carry exactly is refused, never rounded.
+    assert_eq!(
+        reason(&set, arguments("1.49999")),
+        Some(DenyReason::ArgumentsRefused)
+    );
+}
+
+#[test]
+fn an_evaluation_error_refuses_a_call() {
+    let set = set_with(
+        r#"@id("overflow") forbid (principal is Agent, action == Action::"call_tool", resource is Tool)
+        when { context.hour + 9223372036854775807 + 1 > 0 };"#,
+    );
+    let refused = decision(&set, facts());
+    assert_eq!(refused.reason, Some(DenyReason::CallRefused));
+    assert!(!refused.actions[0].errors.is_empty() && !visible(&set, &facts()));
+}
+
+#[test]
+fn policies_speak_of_the_scopes_that_a_target_needs() {
+    let set = set_with(
+        r#"@id("no-pay") forbid (principal is Agent, action in Action::"call", resource in Scope::"bank:pay");"#,
+    );
+    assert_eq!(reason(&set, facts()), Some(DenyReason::CallRefused));
+    let mut reading = facts();
+    reading.scopes = needs(&[("read", Sensitivity::Read)]);
+    assert_eq!(reason(&set, reading), None);
+}
+
+#[test]
+fn a_token_is_never_issued_on_the_facts_of_a_call_nor_used_on_those_of_a_token() {
+    let (rows, reason) = crate::decide::evaluate(&default_set(), &facts(), false);
+    assert!(reason.is_some() && rows.iter().all(|row| !row.given));
+    let mut issue = facts();
+    issue.call = None;
+    issue.grant_type = Some(GrantType::ClientCredentials);
+    assert_eq!(
+        super::tests::reason(&default_set(), issue),
+        Some(DenyReason::CallRefused)
+    );
+}
+
+#[test]
+fn a_stored_call_evaluates_again_to_the_same() {
+    let set = set_with(UP_TO_100);
+    for amount in [1, 1_000] {
+        let decision = decision(&set, with(&[("amount", Argument::Number(amount))]));
+        let stored = serde_json::to_string(&decision).unwrap();
+        let read: Decision = serde_json::from_str(&stored).unwrap();
+        assert_eq!(read, decision);
+        assert_eq!(crate::evaluate_again(&set, &read.facts), decision.outcome);
+    }
+}
+
+#[test]
+fn an_explanation_names_the_target_and_the_argument_that_decided() {
+    let decision = decision(&set_with(UP_TO_100), with(&[("amount", Argument::Number(500))]));
+    let explanation = explain(&decision);
+    assert!(
+        explanation.summary.contains("call_tool pay at bank"),
+        "{}",
+        explanation.summary
+    );
+    let notes = explanation.notes.join("\n");
+    assert!(
+        notes.contains("forbidden by up-to-100") && notes.contains("amount = 500"),
+        "{notes}"
+    );
+    assert_eq!(explanation.rows[1].len(), explanation.columns.len());
+}
+
+#[test]
+fn arguments_matter_only_where_a_policy_reads_them() {
+    assert!(!default_set().reads_arguments(&facts()));
+    let set = set_with(UP_TO_100);
+    assert!(set.reads_arguments(&facts()));
+    let mut other = facts();
+    other.call.as_mut().unwrap().target = "balance".to_owned();
+    assert!(!set.reads_arguments(&other));
+    let set = set_with(
+        r#"@id("c") forbid (principal is Agent, action == Action::"use_connection", resource is Connection)
+        when { context.arguments.flag.hasTag("x") };"#,
+    );
+    assert!(set.reads_arguments(&through(github())) && !set.reads_arguments(&facts()));
+}
+
+#[test]
+fn a_call_is_visible_unless_no_argument_could_make_it_permitted() {
+    assert!(visible(&set_with(UP_TO_100), &facts()));
+    let never = format!(
+        "{UP_TO_100}\n{}",
+        r#"
+        @id("never") forbid (principal == Agent::"bot", action == Action::"call_tool", resource is Tool)
+        when { context.depth > 1 };"#
+    );
+    assert!(!visible(&set_with(&never), &facts()));
+    let mut short = facts();
+    short.limits.parent = Some(authority("bank:read"));
+    assert!(!visible(&set_with(UP_TO_100), &short));
+}
+
+/// A condition over the arguments `amount` (a number), `to` (a text) and `dry` (a flag), or without any.
+fn condition() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        (0..4_i64).prop_map(|limit| format!(
+            "context.arguments.number.hasTag(\"amount\") && context.arguments.number.getTag(\"amount\") <= {limit}"
+        )),
+        Just("context.arguments.text.hasTag(\"to\") && context.arguments.text.getTag(\"to\") like \"a*\"".to_owned()),
+        Just("context.arguments.flag.hasTag(\"dry\")".to_owned()),
+        Just("context has user".to_owned()),
+        Just("context.depth > 1".to_owned()),
+        Just("principal in Blueprint::\"workers\"".to_owned()),
+        Just("resource in Scope::\"bank:pay\"".to_owned()),
+    ];
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) && ({b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) || ({b})")),
+            inner.prop_map(|a| format!("!({a})")),
+        ]
+    })
+}
+
+fn policies() -> impl Strategy<Value = String> {
+    let policy = (any::<bool>(), 0..3_u8, condition()).prop_map(|(forbid, head, condition)| {
+        let effect = if forbid { "forbid" } else { "permit" };
+        let head = match head {
+            0 => "principal is Agent, action == Action::\"call_tool\", resource is Tool",
+            1 => "principal == Agent::\"bot\", action in Action::\"call\", resource",
+            _ => "principal is Agent, action == Action::\"use_connection\", resource is Connection",
+        };
+        format!("{effect} ({head}) when {{ {condition} }};")
+    });
+    proptest::collection::vec(policy, 0..5).prop_map(|policies| {
+        let numbered = policies.iter().enumerate();
+        let named = numbered.map(|(number, policy)| format!("@id(\"p{number}\") {policy}"));
+        named.collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// The smallest set with which somebody can still repair policy.
+const REPAIR: &str = "@id(\"repair\") permit (principal in Role::\"administrator\", action in Action::\"manage\", resource);\n";
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is permitted with some arguments is visible; and where no policy reads arguments, what is visible
+    /// is what is permitted.
+    #[test]
+    fn a_list_hides_nothing_that_could_be_called(
+        policies in policies(),
+        defaults in any::<bool>(),
+        amount in proptest::option::of(0..5_i64),
+        to in proptest::option::of("[ab]{1,2}"),
+        dry in proptest::option::of(any::<bool>()),
+        person in any::<bool>(),
+        connected in any::<bool>(),
+    ) {
+        let base = if defaults { crate::DEFAULT_POLICIES } else { REPAIR };
+        let set = PolicySet::compile(&format!("{base}\n{policies}")).unwrap();
+        let mut facts = if connected { through(github()) } else { facts() };
+        facts.user = person.then(|| alice(UserAssurance::Verified));
+        let open = visible(&set, &facts);
+        let reads = set.reads_arguments(&facts);
+        let call = facts.call.as_mut().unwrap();
+        call.arguments.extend(amount.map(|amount| ("amount".to_owned(), Argument::Number(amount))));
+        call.arguments.extend(to.map(|to| ("to".to_owned(), Argument::Text(to))));
+        call.arguments.extend(dry.map(|dry| ("dry".to_owned(), Argument::Flag(dry))));
+        let permitted = reason(&set, facts).is_none();
+        prop_assert!(open || !permitted);
+        if !reads {
+            prop_assert_eq!(open, permitted);
+        }
+    }
+}

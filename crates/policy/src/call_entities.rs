@@ -1,0 +1,166 @@
+//! Facts of a call as Cedar entities and context.
+
+use crate::entities::{self, FactError, Kind, text, uid};
+use cedar_policy::{Context, Entity, EntityUid, RestrictedExpression as Value};
+use chancery_core::call::{Argument, CallAction, CallFacts, ConnectionFacts};
+use chancery_core::name::Name;
+use chancery_core::proposal::Facts;
+use chancery_core::resource::Sensitivity;
+use std::collections::HashMap;
+
+/// A call and the resource that it is made at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Called<'a> {
+    pub(crate) call: &'a CallFacts,
+    pub(crate) resource: &'a Name,
+    facts: &'a Facts,
+}
+
+impl<'a> Called<'a> {
+    pub(crate) fn of(facts: &'a Facts) -> Result<Self, FactError> {
+        let call = facts.call.as_ref();
+        let resource = facts.resource.as_ref();
+        match (call, resource) {
+            (Some(call), Some(resource)) => Ok(Self {
+                call,
+                resource: &resource.name,
+                facts,
+            }),
+            (Some(_) | None, Some(_) | None) => Err(FactError::of("a call without its target or resource")),
+        }
+    }
+
+    /// What is called.
+    pub(crate) fn target(&self) -> EntityUid {
+        let kind = match self.call.action {
+            CallAction::CallTool => Kind::Tool,
+            CallAction::GetPrompt => Kind::Prompt,
+            CallAction::ReadResource => Kind::Document,
+            CallAction::Request => Kind::Endpoint,
+        };
+        uid(kind, &format!("{}:{}", self.resource, self.call.target))
+    }
+
+    /// What is called, and everything that it is in.
+    pub(crate) fn targets(&self) -> Vec<EntityUid> {
+        let mut all = vec![self.target()];
+        all.extend(self.parents());
+        all
+    }
+
+    /// Every entity of the call, except its arguments.
+    pub(crate) fn entities(&self) -> Result<Vec<Entity>, FactError> {
+        let mut list = entities::issue_entities(self.facts)?;
+        let attributes = [
+            text("name", &self.call.target),
+            text("sensitivity", self.sensitivity().as_str()),
+        ];
+        let target = Entity::new_with_tags(self.target(), attributes, self.parents(), []);
+        list.push(target.map_err(FactError::of)?);
+        if let Some(connection) = &self.call.connection {
+            list.push(connection_entity(connection)?);
+        }
+        Ok(list)
+    }
+
+    /// The arguments, each kind as one entity with tags.
+    pub(crate) fn arguments(&self) -> Result<Vec<Entity>, FactError> {
+        let mut tags: HashMap<Kind, Vec<(String, Value)>> = HashMap::new();
+        for (name, argument) in &self.call.arguments {
+            let (kind, value) = value(argument);
+            tags.entry(kind).or_default().push((name.clone(), value));
+        }
+        ARGUMENTS
+            .iter()
+            .map(|(_, kind)| {
+                let tags = tags.remove(kind).unwrap_or_default();
+                Entity::new_with_tags(uid(*kind, ID), [], [], tags).map_err(FactError::of)
+            })
+            .collect()
+    }
+
+    pub(crate) fn context(&self) -> Result<Context, FactError> {
+        let mut pairs = entities::caller(self.facts);
+        let parent = self.facts.limits.parent.as_ref();
+        let scopes = parent
+            .map(|parent| parent.scopes_at(self.resource))
+            .unwrap_or_default();
+        let scopes = scopes.iter().map(|scope| Value::new_string(scope.to_string()));
+        pairs.push(("scopes".to_owned(), Value::new_set(scopes)));
+        let arguments = ARGUMENTS
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), Value::new_entity_uid(uid(*kind, ID))));
+        let arguments = Value::new_record(arguments).map_err(FactError::of)?;
+        pairs.push(("arguments".to_owned(), arguments));
+        if let Some(connection) = &self.call.connection {
+            let connection = uid(Kind::Connection, connection.name.as_str());
+            pairs.push(("connection".to_owned(), Value::new_entity_uid(connection)));
+        }
+        let request = [
+            ("host", &self.call.host),
+            ("method", &self.call.method),
+            ("path", &self.call.path),
+        ];
+        pairs.extend(
+            request
+                .iter()
+                .filter_map(|(name, value)| Some(text(name, value.as_ref()?))),
+        );
+        Context::from_pairs(pairs).map_err(FactError::of)
+    }
+
+    /// The resource, and every scope that the target needs.
+    fn parents(&self) -> Vec<EntityUid> {
+        let mut parents = vec![uid(Kind::Resource, self.resource.as_str())];
+        for (resource, scopes) in &self.facts.scopes {
+            parents.extend(scopes.keys().map(|scope| entities::scope_uid(resource, scope)));
+        }
+        parents
+    }
+
+    fn sensitivity(&self) -> Sensitivity {
+        let all = self.facts.scopes.values().flat_map(|scopes| scopes.values());
+        all.copied().max().unwrap_or(Sensitivity::Read)
+    }
+}
+
+fn connection_entity(connection: &ConnectionFacts) -> Result<Entity, FactError> {
+    let mut attributes = vec![text("owner_level", connection.owner_level.as_str())];
+    attributes.extend(
+        connection
+            .account_owner
+            .as_ref()
+            .map(|owner| text("owner", owner)),
+    );
+    Entity::new_with_tags(
+        uid(Kind::Connection, connection.name.as_str()),
+        attributes,
+        [],
+        [],
+    )
+    .map_err(FactError::of)
+}
+
+fn value(argument: &Argument) -> (Kind, Value) {
+    match argument {
+        Argument::Text(text) => (Kind::Text, Value::new_string(text.clone())),
+        Argument::Number(number) => (Kind::Number, Value::new_long(*number)),
+        Argument::Decimal(text) => (Kind::Decimal, Value::new_decimal(text)),
+        Argument::Flag(flag) => (Kind::Flag, Value::new_bool(*flag)),
+        Argument::Texts(texts) => {
+            let texts = texts.iter().map(|text| Value::new_string(text.clone()));
+            (Kind::Texts, Value::new_set(texts))
+        }
+    }
+}
+
+/// The attributes of `context.arguments`, and the entity behind each.
+const ARGUMENTS: [(&str, Kind); 5] = [
+    ("text", Kind::Text),
+    ("number", Kind::Number),
+    ("decimal", Kind::Decimal),
+    ("flag", Kind::Flag),
+    ("texts", Kind::Texts),
+];
+/// The id of the entities behind `context.arguments`.
+const ID: &str = "arguments";

@@ -1,0 +1,119 @@
+//! Opening a credential: the only place that does, and only for a permit that names it.
+
+use crate::app::App;
+use crate::connect::find::guarded;
+use crate::connect::{bound_to, destination_fingerprint};
+use crate::error::Failure;
+use crate::tenants::Served;
+use chancery_core::connection::{Connection, ConnectionSpec, Placement};
+use chancery_core::id::Id as _;
+use chancery_core::name::Name;
+use chancery_core::noun::Noun;
+use chancery_core::secret::Secret;
+use chancery_policy::UsePermit;
+use chancery_store::connected_account::{Opening, find_sealed};
+use chancery_store::record;
+use chancery_vault::Sealed;
+use std::collections::BTreeMap;
+
+/// An opened credential: every part with its place. Values do not print, and are wiped when it is dropped.
+#[derive(Debug)]
+pub struct OpenedCredential {
+    parts: Vec<OpenedPart>,
+}
+
+/// One part of an opened credential.
+#[derive(Debug)]
+pub struct OpenedPart {
+    /// Where it goes.
+    pub placement: Placement,
+    /// What goes there.
+    pub value: Secret<String>,
+}
+
+impl OpenedCredential {
+    /// The parts. None if the connection has no credential.
+    pub fn parts(&self) -> &[OpenedPart] {
+        &self.parts
+    }
+}
+
+/// Opens the credential that a permit names, if account and connection are still exactly what was decided on.
+///
+/// # Errors
+/// [`Failure::Stale`] when either was changed, stopped or killed since, or the credential is gone;
+/// [`Failure::Internal`] for a permit of another tenant, one without a connection or without guards on what it
+/// names, and for a sealed row that does not belong where it stands.
+pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<OpenedCredential, Failure> {
+    let plan = permit.plan();
+    let tenant = served.tenant.id;
+    let broken = |what: &str| Failure::Internal(format!("a permit cannot open a credential: {what}"));
+    if plan.tenant != tenant {
+        return Err(broken("it is another tenant's"));
+    }
+    let usage = plan
+        .connection
+        .as_ref()
+        .ok_or_else(|| broken("it names no connection"))?;
+    let version = |noun, id: &[u8; 16]| {
+        guarded(&plan.guards, noun, id).ok_or_else(|| broken("it does not guard what it names"))
+    };
+    let connection_version = version(Noun::Connection, usage.connection.as_bytes())?;
+
+    // 1. The connection as it was decided on.
+    let connection = record::find_by_id::<ConnectionSpec>(&app.db, tenant, usage.connection).await?;
+    let connection = connection
+        .filter(|found| found.state.is_active() && found.version == connection_version)
+        .ok_or(Failure::Stale("the connection was changed"))?;
+    if destination_fingerprint(&connection.spec) != usage.fingerprint {
+        return Err(Failure::Stale("the connection goes elsewhere now"));
+    }
+    let Some(account) = usage.account else {
+        return without_account(&connection);
+    };
+
+    // 2. What is sealed for the account, if the account too is as it was decided on.
+    let opening = Opening {
+        account: account.id,
+        account_version: version(Noun::ConnectedAccount, account.id.as_bytes())?,
+        connection: usage.connection,
+        connection_version,
+    };
+    let sealed = find_sealed(&app.db, tenant, opening).await?;
+    let sealed = sealed.ok_or(Failure::Stale("the account was changed, or has no credential"))?;
+
+    // 3. Open it with what the permit says it is bound to: whatever was moved here does not open.
+    let sealed = Sealed::parse(&sealed).map_err(Failure::internal)?;
+    let bound = bound_to(
+        tenant,
+        (account.id, account.owner),
+        (usage.connection, usage.fingerprint),
+    );
+    let content = chancery_vault::open(served.keys.vault(), &bound, &sealed).map_err(Failure::internal)?;
+    placed(&connection, &content)
+}
+
+fn without_account(connection: &Connection) -> Result<OpenedCredential, Failure> {
+    if connection.spec.credential.parts().is_empty() {
+        return Ok(OpenedCredential { parts: Vec::new() });
+    }
+    Err(Failure::Internal("a permit names no account".to_owned()))
+}
+
+/// Every part of the connection's credential with its value.
+fn placed(connection: &Connection, content: &Secret<Vec<u8>>) -> Result<OpenedCredential, Failure> {
+    // SECURITY: the error of the parser may show what it read, so it is not passed on.
+    let mut values: BTreeMap<Name, Secret<String>> = serde_json::from_slice(content.expose_secret())
+        .map_err(|_| Failure::Internal("a sealed credential cannot be read".to_owned()))?;
+    let mut parts = Vec::with_capacity(values.len());
+    for part in connection.spec.credential.parts() {
+        let value = values
+            .remove(&part.name)
+            .ok_or_else(|| Failure::Internal("a sealed credential lacks a part".to_owned()))?;
+        parts.push(OpenedPart {
+            placement: part.placement.clone(),
+            value,
+        });
+    }
+    Ok(OpenedCredential { parts })
+}

@@ -1,0 +1,87 @@
+//! Connected accounts, one in use for each connection and owner, and the sealed credential of each.
+//!
+//! A credential is a row of its own, so that reading an account never reads what is sealed.
+
+use crate::db::{Db, DbError, Expect, Sql, Statement, Value};
+use crate::record::{Stored, Table, number, table};
+use chancery_core::connected_account::ConnectedAccountSpec;
+use chancery_core::id::{ConnectedAccountId, ConnectionId, TenantId};
+use chancery_core::noun::Lifecycle;
+use chancery_core::time::Timestamp;
+
+impl Stored for ConnectedAccountSpec {
+    const TABLE: &'static Table = &table!("connected_accounts");
+
+    fn natural_key(&self, _state: Lifecycle) -> Option<String> {
+        Some(Self::key(&self.connection, &self.owner))
+    }
+
+    fn parent(&self) -> Option<String> {
+        Some(self.connection.to_string())
+    }
+}
+
+/// The account and connection that a credential is opened for, each at the version that was decided on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The account.
+    pub account: ConnectedAccountId,
+    /// Its version.
+    pub account_version: u64,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Its version.
+    pub connection_version: u64,
+}
+
+/// The sealed credential of an account, if account and connection are active and exactly as they were decided on.
+///
+/// # Errors
+/// The database fails, or the row cannot be read.
+pub async fn find_sealed(db: &Db, tenant: TenantId, opening: Opening) -> Result<Option<Vec<u8>>, DbError> {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(opening.account),
+        number(opening.account_version),
+        Value::id(opening.connection),
+        number(opening.connection_version),
+    ];
+    let row = db.query_optional(&FIND, params).await?;
+    row.map(|row| row.blob(0)).transpose()
+}
+
+/// Stores the sealed credential of an account, over the one before.
+pub fn put_sealed(tenant: TenantId, account: ConnectedAccountId, sealed: &[u8], now: Timestamp) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(account),
+        Value::from(sealed),
+        Value::from(now),
+    ];
+    Statement::new(&PUT, params, Expect::Rows(1), "credential")
+}
+
+/// Deletes the sealed credential of an account, if there is one.
+pub fn delete_sealed(tenant: TenantId, account: ConnectedAccountId) -> Statement {
+    Statement::new(
+        &DELETE,
+        vec![Value::id(tenant), Value::id(account)],
+        Expect::AtMost(1),
+        "credential",
+    )
+}
+
+const FIND: Sql = Sql::same(
+    "SELECT s.sealed FROM credentials AS s
+     JOIN connected_accounts AS a ON a.tenant = s.tenant AND a.id = s.account
+     JOIN connections AS n ON n.tenant = s.tenant AND n.id = ?4
+     WHERE s.tenant = ?1 AND s.account = ?2
+       AND a.state = 'active' AND a.version = ?3 AND n.state = 'active' AND n.version = ?5",
+);
+const PUT: Sql = Sql::same(
+    "INSERT INTO credentials (tenant, account, sealed, created_at) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT (tenant, account) DO UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at",
+);
+const DELETE: Sql = Sql::same("DELETE FROM credentials WHERE tenant = ?1 AND account = ?2");
+
+pub(crate) const QUERIES: &[&Sql] = &[&FIND, &PUT, &DELETE];
