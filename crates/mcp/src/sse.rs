@@ -34,7 +34,7 @@ pub enum SseError {
 /// Why an event cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// `id` or the type has a line break or a NUL.
+    /// `id` or the type has a line break, or `id` has a NUL.
     #[error("an id or a type of an event has no line breaks")]
     LineBreak,
 }
@@ -250,12 +250,13 @@ impl Event {
 /// Writes an event.
 ///
 /// # Errors
-/// `id` or `event` has a line break or a NUL.
+/// `id` or `event` has a line break, or `id` has a NUL.
 pub fn encode(id: Option<&str>, event: Option<&str>, data: &str) -> Result<Vec<u8>, EncodeError> {
     let mut output = String::with_capacity(data.len() + 32);
     for (name, value) in [("id", id), ("event", event)] {
         let Some(value) = value else { continue };
-        if value.contains(['\r', '\n', '\0']) {
+        // An id with NUL would be ignored; a type may have one.
+        if value.contains(['\r', '\n']) || (name == "id" && value.contains('\0')) {
             return Err(EncodeError::LineBreak);
         }
         output.push_str(name);
@@ -410,10 +411,17 @@ mod tests {
 
     #[test]
     fn an_id_cannot_smuggle_a_field() {
-        for id in ["1\ndata: x", "1\r", "\0"] {
+        for id in ["1\ndata: x", "1\r"] {
             assert_eq!(encode(Some(id), None, "a"), Err(EncodeError::LineBreak));
             assert_eq!(encode(None, Some(id), "a"), Err(EncodeError::LineBreak));
         }
+        assert_eq!(encode(Some("\0"), None, "a"), Err(EncodeError::LineBreak));
+    }
+
+    #[test]
+    fn a_type_with_nul_is_written_as_it_was_read() {
+        let (events, _) = decode(&[b"event: a\0b\ndata: 1\n\n"]);
+        assert_eq!(events[0].with_data("2").unwrap(), b"event: a\0b\ndata: 2\n\n");
     }
 
     #[test]
