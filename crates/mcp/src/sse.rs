@@ -104,7 +104,7 @@ impl Decoder {
                 return Err(SseError::TooLarge { limit: self.limit });
             }
             self.take(byte, events);
-            self.is_over = self.raw.len() > self.limit;
+            self.is_over |= self.raw.len() > self.limit;
         }
         if self.is_over {
             return Err(SseError::TooLarge { limit: self.limit });
@@ -185,6 +185,11 @@ impl Decoder {
     }
 
     fn dispatch(&mut self, events: &mut Vec<Event>) {
+        // The byte that ends an event may be the one that is too many.
+        if self.raw.len() > self.limit {
+            self.is_over = true;
+            return;
+        }
         let fields = std::mem::take(&mut self.fields);
         self.line_start = 0;
         self.last_break = None;
@@ -393,6 +398,21 @@ mod tests {
         assert_eq!(events.len(), 1);
         assert_eq!(decoder.push(b"\n\ndata: b\n\n", &mut events), too_large);
         assert_eq!(events.len(), 1);
+    }
+
+    #[test]
+    fn an_event_of_one_byte_over_the_limit_is_no_event() {
+        for (text, limit) in [("data: a\n\n", 9), ("data: a\r\r", 9), ("data: a\r\n\r\n", 11)] {
+            let mut events = Vec::new();
+            assert!(Decoder::new(limit).push(text.as_bytes(), &mut events).is_ok());
+            assert_eq!(events.len(), 1);
+            assert!(
+                Decoder::new(limit - 1)
+                    .push(text.as_bytes(), &mut events)
+                    .is_err()
+            );
+            assert_eq!(events.len(), 1, "{text:?}");
+        }
     }
 
     #[test]
