@@ -34,7 +34,7 @@ pub enum SseError {
 /// Why an event cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// `id` or the type has a line break or a NUL.
+    /// `id` or the type has a line break, or `id` has a NUL.
     #[error("an id or a type of an event has no line breaks")]
     LineBreak,
 }
@@ -104,7 +104,7 @@ impl Decoder {
                 return Err(SseError::TooLarge { limit: self.limit });
             }
             self.take(byte, events);
-            self.is_over = self.raw.len() > self.limit;
+            self.is_over |= self.raw.len() > self.limit;
         }
         if self.is_over {
             return Err(SseError::TooLarge { limit: self.limit });
@@ -185,6 +185,11 @@ impl Decoder {
     }
 
     fn dispatch(&mut self, events: &mut Vec<Event>) {
+        // The byte that ends an event may be the one that is too many.
+        if self.raw.len() > self.limit {
+            self.is_over = true;
+            return;
+        }
         let fields = std::mem::take(&mut self.fields);
         self.line_start = 0;
         self.last_break = None;
@@ -250,12 +255,13 @@ impl Event {
 /// Writes an event.
 ///
 /// # Errors
-/// `id` or `event` has a line break or a NUL.
+/// `id` or `event` has a line break, or `id` has a NUL.
 pub fn encode(id: Option<&str>, event: Option<&str>, data: &str) -> Result<Vec<u8>, EncodeError> {
     let mut output = String::with_capacity(data.len() + 32);
     for (name, value) in [("id", id), ("event", event)] {
         let Some(value) = value else { continue };
-        if value.contains(['\r', '\n', '\0']) {
+        // An id with NUL would be ignored; a type may have one.
+        if value.contains(['\r', '\n']) || (name == "id" && value.contains('\0')) {
             return Err(EncodeError::LineBreak);
         }
         output.push_str(name);
@@ -395,6 +401,21 @@ mod tests {
     }
 
     #[test]
+    fn an_event_of_one_byte_over_the_limit_is_no_event() {
+        for (text, limit) in [("data: a\n\n", 9), ("data: a\r\r", 9), ("data: a\r\n\r\n", 11)] {
+            let mut events = Vec::new();
+            assert!(Decoder::new(limit).push(text.as_bytes(), &mut events).is_ok());
+            assert_eq!(events.len(), 1);
+            assert!(
+                Decoder::new(limit - 1)
+                    .push(text.as_bytes(), &mut events)
+                    .is_err()
+            );
+            assert_eq!(events.len(), 1, "{text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let raw = encode(Some("7"), Some("message"), "{\"a\":1}\r\nb\rc\n").unwrap();
         let (events, tail) = decode(&[&raw]);
@@ -410,10 +431,17 @@ mod tests {
 
     #[test]
     fn an_id_cannot_smuggle_a_field() {
-        for id in ["1\ndata: x", "1\r", "\0"] {
+        for id in ["1\ndata: x", "1\r"] {
             assert_eq!(encode(Some(id), None, "a"), Err(EncodeError::LineBreak));
             assert_eq!(encode(None, Some(id), "a"), Err(EncodeError::LineBreak));
         }
+        assert_eq!(encode(Some("\0"), None, "a"), Err(EncodeError::LineBreak));
+    }
+
+    #[test]
+    fn a_type_with_nul_is_written_as_it_was_read() {
+        let (events, _) = decode(&[b"event: a\0b\ndata: 1\n\n"]);
+        assert_eq!(events[0].with_data("2").unwrap(), b"event: a\0b\ndata: 2\n\n");
     }
 
     #[test]
