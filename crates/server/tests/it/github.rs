@@ -129,6 +129,12 @@ async fn whoever_may_not_bind_may_not_look_up(place: Place) {
     let (base, asked) = github().await;
     let node = outside::node(&place, |config, _| config.github_api = base).await;
     let estate = Estate::on(node, "").await;
+    let policy = estate.admin("GET", "/policy", Value::Null).await;
+    let text = format!(
+        "{}\n@id(\"planner-writes\") permit (principal == Agent::\"planner\", action == Action::\"issue_token\", resource);",
+        policy["text"].as_str().unwrap()
+    );
+    estate.admin("PUT", "/policy", json!({ "text": text })).await;
     let grant =
         json!({ "agent": "planner", "principal": "itself", "resource": "chancery", "scopes": ["write"] });
     estate
