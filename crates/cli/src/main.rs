@@ -17,6 +17,7 @@ mod logging;
 mod noun;
 mod policy;
 mod print;
+mod resource;
 mod root_key;
 mod sample;
 mod serve;
@@ -72,7 +73,7 @@ enum Command {
     /// Runtime bindings, and testing a token against them.
     Binding(binding::BindingArguments),
     /// Resources.
-    Resource(noun::NounArguments),
+    Resource(resource::ResourceArguments),
     /// Blueprints.
     Blueprint(noun::NounArguments),
     /// Grants.
@@ -149,7 +150,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             noun::run("trusted_issuers", arguments, &connection.open()?, output).await
         }
         Command::Binding(arguments) => binding::run(arguments, &connection.open()?, output).await,
-        Command::Resource(arguments) => noun::run("resources", arguments, &connection.open()?, output).await,
+        Command::Resource(arguments) => resource::run(arguments, &connection.open()?, output).await,
         Command::Blueprint(arguments) => {
             noun::run("blueprints", arguments, &connection.open()?, output).await
         }

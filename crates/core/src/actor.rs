@@ -39,6 +39,8 @@ pub enum SystemActor {
     KeyRotation,
     /// Ending what has expired.
     Expiry,
+    /// The gateway, which notes what servers show.
+    Gateway,
 }
 
 impl fmt::Display for Actor {
@@ -50,6 +52,7 @@ impl fmt::Display for Actor {
             Self::System(SystemActor::Setup) => f.write_str("system:setup"),
             Self::System(SystemActor::KeyRotation) => f.write_str("system:key_rotation"),
             Self::System(SystemActor::Expiry) => f.write_str("system:expiry"),
+            Self::System(SystemActor::Gateway) => f.write_str("system:gateway"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

@@ -113,6 +113,8 @@ pub enum CallAction {
     ReadResource,
     /// An HTTP request is sent on.
     Request,
+    /// A session is opened, kept or ended, or what is there is listed: needs no scope of its own.
+    OpenSession,
 }
 
 impl CallAction {
@@ -123,6 +125,7 @@ impl CallAction {
             Self::GetPrompt => "get_prompt",
             Self::ReadResource => "read_resource",
             Self::Request => "request",
+            Self::OpenSession => "open_session",
         }
     }
 }
@@ -137,6 +140,8 @@ pub enum Obstacle {
     ManifestNotAccepted,
     /// The arguments do not fit the tool's schema, or cannot be read in one way only.
     ArgumentsRefused,
+    /// The connection that the resource names is not in use, or does not lead where the call goes.
+    ConnectionUnusable,
 }
 
 /// An argument as policies see it.

@@ -115,6 +115,14 @@ pub enum EventKind {
     PartErased,
     /// The enrolment code was used.
     Enrolled,
+    /// A call was decided: permitted or refused.
+    CallDecided,
+    /// A call that was permitted ended.
+    CallEnded,
+    /// An MCP server showed something new of itself, or something else than before.
+    ManifestSeen,
+    /// What an MCP server shows was accepted.
+    ManifestAccepted,
 }
 
 /// What was done to a noun.
@@ -166,6 +174,10 @@ impl fmt::Display for EventKind {
             Self::LogRestored => f.write_str("log.restored"),
             Self::PartErased => f.write_str("part.erased"),
             Self::Enrolled => f.write_str("user.enrolled"),
+            Self::CallDecided => f.write_str("call.decided"),
+            Self::CallEnded => f.write_str("call.ended"),
+            Self::ManifestSeen => f.write_str("manifest.seen"),
+            Self::ManifestAccepted => f.write_str("manifest.accepted"),
         }
     }
 }

@@ -80,6 +80,7 @@ pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
             Obstacle::NotMapped => DenyReason::NotMapped,
             Obstacle::ManifestNotAccepted => DenyReason::ManifestNotAccepted,
             Obstacle::ArgumentsRefused => DenyReason::ArgumentsRefused,
+            Obstacle::ConnectionUnusable => DenyReason::ConnectionRefused,
         });
         return evaluation;
     }

@@ -36,7 +36,7 @@ impl<'a> Called<'a> {
             CallAction::CallTool => Kind::Tool,
             CallAction::GetPrompt => Kind::Prompt,
             CallAction::ReadResource => Kind::Document,
-            CallAction::Request => Kind::Endpoint,
+            CallAction::Request | CallAction::OpenSession => Kind::Endpoint,
         };
         uid(kind, &format!("{}:{}", self.resource, self.call.target))
     }

@@ -82,6 +82,8 @@ pub enum ManagementAction {
     Connect,
     /// Say where credentials and calls go.
     WriteDestination,
+    /// Accept what an MCP server shows of itself.
+    AcceptManifest,
 }
 
 impl ManagementAction {
@@ -105,6 +107,7 @@ impl ManagementAction {
             Self::RotateKey => "rotate_key",
             Self::Connect => "connect",
             Self::WriteDestination => "write_destination",
+            Self::AcceptManifest => "accept_manifest",
         }
     }
 }

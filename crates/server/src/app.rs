@@ -5,6 +5,7 @@ use crate::directory::cache::Directory;
 use crate::egress::Egress;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
 use crate::error::Failure;
+use crate::gateway::Gateway;
 use crate::issue::flood::Flood;
 use crate::jobs::feed::FeedPosition;
 use crate::jobs::freshness::Freshness;
@@ -50,6 +51,8 @@ pub struct App {
     pub proxies: TrustedProxies,
     /// Keys of trusted issuers.
     pub issuer_keys: IssuerKeys,
+    /// What calls pass through.
+    pub gateway: Gateway,
     /// The way out.
     pub egress: Arc<Egress>,
     /// The base URL of GitHub's interface, where the ids of repositories are looked up.
@@ -135,6 +138,9 @@ impl App {
             | Changed::Keys => self.tenants.reload_one(&self.db, tenant).await,
             Changed::Noun { noun, id, .. } => {
                 self.directory.forget(tenant, *noun, *id);
+                if *noun == Noun::Resource {
+                    self.gateway.manifests.forget(tenant, *id);
+                }
                 Ok(())
             }
             Changed::Token(token) => {

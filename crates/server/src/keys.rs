@@ -3,6 +3,7 @@
 
 use crate::error::Failure;
 use crate::record::EventSeal;
+use aws_lc_rs::hmac;
 use chancery_audit::{NoteSigner, Origin, VerifierKey};
 use chancery_core::id::{Id as _, KeyId, TenantId, TokenId};
 use chancery_core::random::Random;
@@ -24,6 +25,7 @@ pub use chancery_vault::RootKey;
 pub struct TenantKeys {
     tenant_key: TenantKey,
     mac: Secret<[u8; 32]>,
+    sessions: hmac::Key,
     log_name: String,
     log_generation: u64,
     checkpoint_seed: Secret<Vec<u8>>,
@@ -102,7 +104,11 @@ impl TenantKeys {
             .iter()
             .map(|token| token.key.verifying_key().clone())
             .collect();
+        let sessions = tenant_key
+            .derive(Purpose::Session, b"")
+            .map_err(Failure::internal)?;
         Ok(Self {
+            sessions: hmac::Key::new(hmac::HMAC_SHA256, sessions.expose_secret()),
             mac: tenant_key
                 .derive(Purpose::EventMac, b"")
                 .map_err(Failure::internal)?,
@@ -168,6 +174,18 @@ impl TenantKeys {
         }
     }
 
+    /// The tag that binds an upstream's session to who opened it.
+    pub fn session_tag(&self, owner: &[[u8; 16]], session: &[u8]) -> Vec<u8> {
+        hmac::sign(&self.sessions, &session_message(owner, session))
+            .as_ref()
+            .to_vec()
+    }
+
+    /// Whether a tag is that of this owner and session, in constant time.
+    pub fn is_session_tag(&self, owner: &[[u8; 16]], session: &[u8], tag: &[u8]) -> bool {
+        hmac::verify(&self.sessions, &session_message(owner, session), tag).is_ok()
+    }
+
     /// What signs checkpoints of a log generation.
     ///
     /// # Errors
@@ -214,6 +232,14 @@ impl fmt::Debug for TenantKeys {
             .field("log", &self.log_name)
             .finish_non_exhaustive()
     }
+}
+
+/// The number of ids stands first, so that no session can pass for one of them.
+fn session_message(owner: &[[u8; 16]], session: &[u8]) -> Vec<u8> {
+    let mut message = owner.len().to_be_bytes().to_vec();
+    message.extend(owner.iter().flatten());
+    message.extend_from_slice(session);
+    message
 }
 
 /// The statements that give a new tenant its keys (a tenant key, a token key for ES256 and for EdDSA, and a

@@ -1,14 +1,17 @@
 //! The use cases of Chancery, and the bytes on its sockets.
 //!
-//! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `connect/`, `govern/`) loads facts,
+//! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `connect/`, `gateway/`,
+//! `broker/`, `govern/`) loads facts,
 //! applies the rules of `oauth`, has `policy` decide, commits one batch through [`record`] → `keys` signs →
 //! reply. A use case never names an HTTP type.
 
 pub mod app;
+pub mod broker;
 pub mod connect;
 pub mod directory;
 pub mod egress;
 pub mod error;
+pub mod gateway;
 pub mod govern;
 pub mod http;
 pub mod issue;

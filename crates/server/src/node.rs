@@ -5,6 +5,7 @@ use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::{AllowedHost, Egress, EgressConfig};
 use crate::error::Failure;
+use crate::gateway::Gateway;
 use crate::issue::flood::{self, Flood};
 use crate::jobs::feed::{self, FeedPosition};
 use crate::jobs::freshness::Freshness;
@@ -207,6 +208,7 @@ pub async fn open_with(
         feed: FeedPosition::new(end),
         checks_clock,
         flood: Flood::default(),
+        gateway: Gateway::default(),
         proxies: config.proxies,
         egress: egress.clone(),
         github_api: config.github_api,

@@ -26,6 +26,7 @@ mod issuer;
 pub mod key;
 pub mod lease;
 pub mod log;
+pub mod manifest;
 mod migrations;
 mod policy_set;
 pub mod record;
@@ -59,6 +60,7 @@ pub fn queries() -> Vec<&'static Sql> {
         key::QUERIES,
         lease::QUERIES,
         log::QUERIES,
+        manifest::QUERIES,
         tenant::QUERIES,
         user::QUERIES,
     ] {

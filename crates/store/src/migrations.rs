@@ -19,4 +19,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "connections",
         sql: Sql::same(include_str!("../migrations/0003_connections.sql")),
     },
+    Migration {
+        number: 4,
+        name: "manifests",
+        sql: Sql::same(include_str!("../migrations/0004_manifests.sql")),
+    },
 ];

@@ -23,6 +23,8 @@ pub enum Purpose {
     RefreshSuccessor,
     /// Secret access keys of SigV4, derived rather than stored (design, section 4, rule 5).
     SigV4,
+    /// Binding an upstream's session id to who opened it (design, section 5).
+    Session,
     /// Authenticating page cursors of the administration interface (design, section 10).
     Cursor,
 }
@@ -36,6 +38,7 @@ impl Purpose {
             Self::Idempotency => "idempotency",
             Self::RefreshSuccessor => "refresh-successor",
             Self::SigV4 => "sigv4",
+            Self::Session => "session",
             Self::Cursor => "cursor",
         }
     }

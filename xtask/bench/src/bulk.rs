@@ -79,7 +79,8 @@ fn add(batch: Batch, tenant: TenantId, number: u64) -> Result<Batch> {
         GrantSpec {
             agent: name,
             principal: Principal::Itself,
-            resource: notes,
+            resource: Some(notes),
+            connection: None,
             scopes: read,
             source: GrantSource::Administrator,
             expires_at: None,

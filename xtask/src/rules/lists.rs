@@ -325,6 +325,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/connect/open.rs",
     "crates/server/src/directory/apply.rs",
     "crates/server/src/directory/secret.rs",
+    "crates/server/src/gateway/credential.rs",
     "crates/server/src/govern/enrol.rs",
     "crates/server/src/http/api/directory.rs",
     "crates/server/src/http/api/nouns.rs",

@@ -166,5 +166,5 @@ pub(super) fn translate(error: &reqwest::Error) -> EgressError {
 
 const USER_AGENT: &str = concat!("chancery/", env!("CARGO_PKG_VERSION"));
 const POOL_IDLE: Duration = Duration::from_secs(30);
-const POOL_PER_HOST: usize = 4;
+const POOL_PER_HOST: usize = 64;
 const MAX_HEADER_BYTES: u32 = 16 * 1024;

@@ -60,6 +60,9 @@ pub enum EgressError {
     /// The answer is compressed, which was not asked for.
     #[error("the answer has a content encoding that was not asked for")]
     ContentEncoding,
+    /// A header of the request has a name or value that a header cannot have.
+    #[error("a header of the request cannot be written")]
+    Header,
     /// The answer is longer than the limit.
     #[error("the answer is longer than {limit} bytes")]
     TooLarge {
@@ -91,8 +94,19 @@ impl EgressError {
             | Self::Status(_)
             | Self::ContentType
             | Self::ContentEncoding
+            | Self::Header
             | Self::TooLarge { .. } => None,
         }
+    }
+
+    /// Whether too many calls are under way: try again soon.
+    pub const fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy)
+    }
+
+    /// Whether it took too long.
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
     }
 
     /// Whether the far side is to blame, so that asking again at once is pointless.
@@ -113,6 +127,7 @@ impl EgressError {
             | Self::Fragment
             | Self::NotHttps
             | Self::AddressLiteral
+            | Self::Header
             | Self::Busy => false,
         }
     }

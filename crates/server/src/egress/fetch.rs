@@ -199,7 +199,7 @@ async fn read_body(mut response: reqwest::Response, limit: usize) -> Result<Byte
     Ok(body.freeze())
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
+pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::CONTENT_ENCODING)
         .iter()
@@ -272,7 +272,7 @@ impl Turns {
         }
     }
 
-    async fn take(
+    pub(super) async fn take(
         &self,
         destination: Destination<'_>,
         url: &url::Url,

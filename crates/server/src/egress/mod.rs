@@ -16,6 +16,7 @@ mod fetch;
 mod github;
 pub mod jwks;
 mod resolver;
+mod stream;
 
 pub use allow::{AllowedHost, AllowedTarget, AllowedTargetError};
 pub use client::EgressSetupError;
@@ -24,6 +25,7 @@ pub use fetch::{Document, DocumentRules, OutboundRequest, OutboundResponse};
 pub use github::{RepositoryError, RepositoryIds, RepositoryName};
 pub use jwks::{IssuerKeys, IssuerKeysConfig, IssuerKeysError};
 pub use resolver::{Lookup, SystemLookup};
+pub use stream::{OutboundBody, StreamLimits, StreamRequest, StreamResponse};
 
 use chancery_core::name::Name;
 use chancery_core::time::{Clock, Ttl};
@@ -46,12 +48,14 @@ pub struct EgressConfig {
     pub total_timeout: Ttl,
     /// How many calls one tenant may have under way to one host.
     pub max_concurrent_per_host: usize,
+    /// How many streamed exchanges one tenant may have under way with one host.
+    pub max_streams_per_host: usize,
     /// For how long a failed fetch of a document is remembered.
     pub failure_memory: Ttl,
 }
 
 impl Default for EgressConfig {
-    /// Nothing of special use, 2 s to connect, 5 s in all, 16 calls a host, failures kept for 30 s.
+    /// Nothing of special use, 2 s to connect, 5 s in all, 16 calls and 1,024 streams a host, failures kept for 30 s.
     fn default() -> Self {
         Self {
             allowed_hosts: Vec::new(),
@@ -59,6 +63,7 @@ impl Default for EgressConfig {
             connect_timeout: Ttl::from_seconds(2),
             total_timeout: Ttl::from_seconds(5),
             max_concurrent_per_host: 16,
+            max_streams_per_host: 1_024,
             failure_memory: Ttl::from_seconds(30),
         }
     }
@@ -95,6 +100,7 @@ pub struct Egress {
     failure_memory: Ttl,
     failures: moka::sync::Cache<fetch::FailureKey, fetch::Failure>,
     turns: fetch::Turns,
+    stream_turns: fetch::Turns,
 }
 
 impl Egress {
@@ -161,6 +167,7 @@ impl Egress {
             failure_memory: config.failure_memory,
             failures: moka::sync::Cache::new(MAX_FAILURES),
             turns: fetch::Turns::new(config.max_concurrent_per_host),
+            stream_turns: fetch::Turns::new(config.max_streams_per_host),
         })
     }
 

@@ -2,6 +2,7 @@
 //! ids of repositories looked up.
 
 pub mod audit;
+mod call_sentence;
 pub mod denied;
 pub mod enrol;
 pub mod entry;

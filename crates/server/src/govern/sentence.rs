@@ -1,5 +1,6 @@
 //! An event as one sentence that a person can read.
 
+use crate::govern::call_sentence;
 use crate::govern::entry::Names;
 use chancery_audit::Leaf;
 use chancery_core::event::EventOutcome;
@@ -25,6 +26,9 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             format!("{name} enrolled as administrator with the one-time code")
         }
         "log.started" => "the log began".to_owned(),
+        "call.decided" => call_sentence::decided(leaf, parts, &actor),
+        "call.ended" => call_sentence::ended(leaf, parts, &actor),
+        "manifest.seen" | "manifest.accepted" => call_sentence::manifest(leaf, parts, &actor),
         _ => changed(leaf, parts, (kind, &actor)),
     }
 }
@@ -154,17 +158,17 @@ fn id<'a>(leaf: &'a Leaf, role: &str) -> &'a str {
     leaf.find_id(role).unwrap_or("-")
 }
 
-fn find<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
+pub(super) fn find<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a Value> {
     let (first, rest) = path.split_first()?;
     rest.iter()
         .try_fold(parts.get(*first)?, |value, name| value.get(*name))
 }
 
-fn text<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a str> {
+pub(super) fn text<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Option<&'a str> {
     find(parts, path).and_then(Value::as_str)
 }
 
-fn names_at<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Vec<&'a str> {
+pub(super) fn names_at<'a>(parts: &'a Map<String, Value>, path: &[&str]) -> Vec<&'a str> {
     let list = find(parts, path)
         .and_then(Value::as_array)
         .map(Vec::as_slice)

@@ -2,14 +2,17 @@
 //! into a response.
 
 pub mod api;
+pub mod broker;
 pub mod error;
 pub mod health;
+pub mod mcp;
 pub mod oauth;
 pub mod source;
 pub mod tenant;
 
 use crate::app::App;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{any, get, post};
 use std::sync::Arc;
 
@@ -24,6 +27,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/jwks", get(oauth::jwks))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
         .route("/.well-known/openid-configuration", get(oauth::metadata))
+        .route(
+            "/.well-known/oauth-protected-resource/{*path}",
+            get(mcp::metadata),
+        )
+        .route(
+            "/mcp/{resource}",
+            any(mcp::endpoint).layer(DefaultBodyLimit::max(mcp::MAX_BODY)),
+        )
+        .route("/broker/{connection}", any(broker::endpoint))
+        .route("/broker/{connection}/{*path}", any(broker::endpoint))
         .route("/log/checkpoint", get(api::audit::checkpoint))
         .route("/log/tile/{*path}", get(api::audit::tile))
         .nest("/api/v1", api::router(app.clone()))

@@ -86,6 +86,13 @@ fn split(path: &str) -> (String, String) {
             return (prefix.to_owned(), document.to_owned());
         }
     }
+    // RFC 9728 §3.1 inserts it before the resource's path, of which the tenant's prefix is a part.
+    if let Some(resource) = path.strip_prefix(PROTECTED_RESOURCE)
+        && resource.starts_with("/t/")
+    {
+        let (prefix, rest) = split(resource);
+        return (prefix, format!("{PROTECTED_RESOURCE}{rest}"));
+    }
     let Some(after) = path.strip_prefix("/t/") else {
         return (String::new(), path.to_owned());
     };
@@ -96,6 +103,8 @@ fn split(path: &str) -> (String, String) {
         });
     (format!("/t/{name}"), rest)
 }
+
+const PROTECTED_RESOURCE: &str = "/.well-known/oauth-protected-resource";
 
 fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
     let text = match uri.query() {
@@ -128,5 +137,14 @@ mod tests {
                 "/.well-known/openid-configuration".to_owned()
             )
         );
+        assert_eq!(
+            pair("/.well-known/oauth-protected-resource/t/acme/mcp/notes"),
+            (
+                "/t/acme".to_owned(),
+                "/.well-known/oauth-protected-resource/mcp/notes".to_owned()
+            )
+        );
+        let own = "/.well-known/oauth-protected-resource/mcp/notes";
+        assert_eq!(pair(own), (String::new(), own.to_owned()));
     }
 }

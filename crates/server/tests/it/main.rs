@@ -9,6 +9,8 @@ mod apply;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod broker;
+#[cfg(test)]
 mod chain;
 #[cfg(test)]
 mod client_credentials;
@@ -30,6 +32,8 @@ mod exchange;
 mod faults;
 #[cfg(test)]
 mod flood;
+#[cfg(test)]
+mod gateway;
 #[cfg(test)]
 mod github;
 #[cfg(test)]
@@ -60,5 +64,7 @@ mod sinks;
 mod tenants;
 #[cfg(test)]
 mod token_form;
+#[cfg(test)]
+mod upstream;
 #[cfg(test)]
 mod users;

@@ -170,7 +170,7 @@ async fn failing_members_do_not_disturb_their_group(place: TestDb) {
                 assert_eq!(result.unwrap(), Outcome::Committed);
                 expected.push(format!("event {number:03}"));
             }
-            1 => assert_eq!(result.unwrap(), refused("insert code", false, false)),
+            1 => assert_eq!(result.unwrap(), refused_at(1, "insert code", false, false)),
             _ => assert!(result.is_err()),
         }
     }

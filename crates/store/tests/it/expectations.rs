@@ -46,7 +46,7 @@ async fn a_failed_expectation_takes_the_whole_batch_back(place: TestDb) {
         batch().push(event("before")).push(update).push(event("after")),
     )
     .await;
-    assert_eq!(outcome.unwrap(), refused("update item", false, false));
+    assert_eq!(outcome.unwrap(), refused_at(1, "update item", false, false));
     assert!(events(&db).await.is_empty());
 }
 
@@ -59,7 +59,7 @@ async fn the_first_failed_statement_is_the_result(place: TestDb) {
         .push(insert_code("taken"))
         .push(update_item(tenant(1), agent(1), 0, "x"));
     let outcome = commit(&db, doomed).await.unwrap();
-    assert_eq!(outcome, refused("consume code", false, false));
+    assert_eq!(outcome, refused_at(1, "consume code", false, false));
 }
 
 async fn expectations_count_rows(place: TestDb) {
@@ -120,7 +120,7 @@ async fn a_failure_branch_is_committed_instead(place: TestDb) {
     };
     must(&db, redeem()).await;
     let outcome = commit(&db, redeem()).await.unwrap();
-    assert_eq!(outcome, refused("consume code", false, true));
+    assert_eq!(outcome, refused_at(1, "consume code", false, true));
     assert_eq!(events(&db).await, ["redeemed", "reuse"]);
 }
 
@@ -131,7 +131,7 @@ async fn a_failure_branch_that_fails_leaves_nothing(place: TestDb) {
         .push(consume_code("missing"))
         .or_else("consume code", vec![event("branch"), consume_code("missing too")]);
     let outcome = commit(&db, doomed).await.unwrap();
-    assert_eq!(outcome, refused("consume code", false, false));
+    assert_eq!(outcome, refused_at(1, "consume code", false, false));
     assert!(events(&db).await.is_empty());
     must(&db, batch().push(event("alive"))).await;
 }
@@ -160,7 +160,7 @@ async fn uniqueness_is_an_expectation_or_an_error(place: TestDb) {
         .push(event("y"))
         .or_else("insert code", vec![event("replayed")]);
     let outcome = commit(&db, again).await.unwrap();
-    assert_eq!(outcome, refused("insert code", false, true));
+    assert_eq!(outcome, refused_at(1, "insert code", false, true));
     assert_eq!(events(&db).await, ["replayed"]);
 
     let mut strict = insert_code("c");

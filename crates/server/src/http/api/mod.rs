@@ -9,6 +9,7 @@ pub mod denials;
 pub mod directory;
 pub mod govern;
 pub mod idempotency;
+pub mod manifests;
 pub mod nouns;
 pub mod openapi;
 pub mod operations;
@@ -52,6 +53,10 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/connected_accounts/{name}", get(accounts::show))
         .route("/connected_accounts/{name}/credential", put(accounts::set))
         .route("/connected_accounts/{name}/{step}", post(accounts::step))
+        .route(
+            "/resources/{name}/manifest",
+            get(manifests::show).post(manifests::accept),
+        )
         .route("/{collection}", get(nouns::list).post(nouns::create))
         .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
         .route("/{collection}/{name}/{step}", post(nouns::step))

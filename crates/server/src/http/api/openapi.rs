@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::http::api::operations::{COLLECTIONS, OPERATIONS, Operation};
-use crate::http::api::{accounts, directory, govern};
+use crate::http::api::{accounts, directory, govern, manifests};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -213,6 +213,7 @@ fn schemas() -> Value {
     add::<govern::NewTenant>(&mut all);
     add::<directory::TokenToTest>(&mut all);
     add::<directory::Repository>(&mut all);
+    add::<manifests::Acceptance>(&mut all);
     add::<accounts::NewAccount>(&mut all);
     add::<accounts::NewCredential>(&mut all);
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();

@@ -58,6 +58,20 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .query(DRY_RUN),
     get(
+        "/resources/{name}/manifest",
+        ApiScope::Read,
+        "what the MCP server behind a resource shows: what is accepted and what is in quarantine",
+    ),
+    Operation {
+        method: "post",
+        path: "/resources/{name}/manifest",
+        scope: Some(ApiScope::Write),
+        summary: "accept what was seen last of a tool, prompt or resource",
+        body: Some("Acceptance"),
+        success: 204,
+        query: &[],
+    },
+    get(
         "/connected_accounts",
         ApiScope::Read,
         "connected accounts in order of names, each with what can be said of it now in `status`",

@@ -1,0 +1,348 @@
+//! One brokered request: parse → who calls → what → decide and record → send → hand on.
+
+use crate::app::App;
+use crate::broker::headers::{comes_back, passes_on};
+use crate::broker::path::{PathError, checked_query, normalise};
+use crate::broker::sieve::{Echoed, Sieve};
+use crate::connect::open::open;
+use crate::egress::{Destination, OutboundBody, StreamLimits, StreamRequest, UrlSource};
+use crate::error::Failure;
+use crate::gateway::caller::{self, Caller, Unauthenticated};
+use crate::gateway::credential::{Search, place};
+use crate::gateway::decision::{self, Decided, Ended, decide};
+use crate::gateway::proposal::{Wanted, WantedRequest};
+use crate::gateway::relay::Fault;
+use crate::tenants::Served;
+use bytes::Bytes;
+use chancery_core::call::CallAction;
+use chancery_core::connection::{Connection, Placement};
+use chancery_core::decision::Decision;
+use chancery_core::event::EventOutcome;
+use chancery_core::name::Name;
+use chancery_core::resource::{Resource, Upstream};
+use chancery_core::time::{Timestamp, Ttl};
+use chancery_policy::UsePermit;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use url::Url;
+
+/// A request as it came in.
+pub struct Incoming<'a> {
+    /// The connection's name, from the path.
+    pub connection: &'a str,
+    /// The bearer token.
+    pub bearer: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// What follows the connection's name, with its slash, undecoded.
+    pub path: &'a str,
+    /// The query, undecoded.
+    pub query: Option<&'a str>,
+    /// Headers that are text.
+    pub headers: Vec<(&'a str, &'a str)>,
+    /// The body.
+    pub body: OutboundBody,
+}
+
+impl fmt::Debug for Incoming<'_> {
+    /// SECURITY: the token and headers are credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("connection", &self.connection)
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An answer of the provider.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers, those that come back.
+    pub headers: Vec<(String, String)>,
+    /// Its body, as it comes.
+    pub body: mpsc::Receiver<Result<Bytes, Echoed>>,
+}
+
+/// Why there is no answer of the provider.
+#[derive(Debug)]
+pub enum Rejection {
+    /// There is no such connection behind this broker.
+    NoSuchConnection,
+    /// The caller is not known (401).
+    Unauthenticated(Unauthenticated, Arc<Resource>),
+    /// The path or query is refused (400).
+    Path(PathError),
+    /// Policy refused (403); the decision says why.
+    Denied(Box<Decision>, Arc<Resource>),
+    /// The provider could not be reached, or answered what is not handed on (502).
+    Upstream(&'static str),
+    /// Too much at once (503).
+    Busy,
+    /// A fault of ours, or not knowing enough to answer.
+    Failure(Failure),
+}
+
+impl From<Failure> for Rejection {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// Why there is no answer of the provider.
+pub async fn broker(
+    app: &Arc<App>,
+    served: &Arc<Served>,
+    incoming: Incoming<'_>,
+) -> Result<Answer, Rejection> {
+    // 1. Who calls, where.
+    let now = app.serving_now()?;
+    let (resource, connection) = find(app, served, incoming.connection).await?;
+    let caller = match caller::verify(app, served, resource.clone(), incoming.bearer, now).await? {
+        Ok(caller) => caller,
+        Err(why) => return Err(Rejection::Unauthenticated(why, resource)),
+    };
+
+    // 2. What: one path in one spelling, which is decided on and sent.
+    let path = normalise(incoming.path).map_err(Rejection::Path)?;
+    let query = incoming
+        .query
+        .map(checked_query)
+        .transpose()
+        .map_err(Rejection::Path)?;
+
+    // 3. Decide and record.
+    let wanted = wanted(&caller, &connection, incoming.method, &path);
+    let permit = match decide(app, served, &caller, wanted, now).await? {
+        Decided::Permitted(permit) => permit,
+        Decided::Refused(decision) => return Err(Rejection::Denied(decision, resource)),
+    };
+
+    // 4. Act, and hand on.
+    let run = Run {
+        app: app.clone(),
+        served: served.clone(),
+        permit,
+        now,
+    };
+    run.send(&connection, (&path, query), incoming).await
+}
+
+/// The resource of this broker address and the connection behind it.
+async fn find(app: &App, served: &Served, name: &str) -> Result<(Arc<Resource>, Arc<Connection>), Rejection> {
+    let tenant = served.tenant.id;
+    let name: Name = name.parse().map_err(|_| Rejection::NoSuchConnection)?;
+    let uri = format!("{}/broker/{name}", served.tenant.spec.base_url);
+    let resource = app.directory.resources.find_by_key(tenant, uri).await?;
+    let resource = resource.filter(|resource| {
+        let is_broker =
+            matches!(&resource.spec.upstream, Some(Upstream::Http { connection, .. }) if *connection == name);
+        resource.state.is_active() && is_broker
+    });
+    let connection = app.directory.connections.find_by_name(tenant, &name).await?;
+    match (
+        resource,
+        connection.filter(|connection| connection.state.is_active()),
+    ) {
+        (Some(resource), Some(connection)) => Ok((resource, connection)),
+        (Some(_) | None, _) => Err(Rejection::NoSuchConnection),
+    }
+}
+
+fn wanted(caller: &Caller, connection: &Connection, method: &str, path: &str) -> Wanted {
+    let allowed = connection.spec.allows(method, path);
+    let scopes = caller.resource.spec.request_scopes(method, path);
+    Wanted {
+        action: CallAction::Request,
+        target: format!("{method} {path}"),
+        // What the connection's rules stop is on no route.
+        scopes: scopes.filter(|_| allowed),
+        arguments: BTreeMap::new(),
+        obstacle: None,
+        request: Some(WantedRequest {
+            host: connection.spec.base_url.authority().to_owned(),
+            method: method.to_owned(),
+            path: path.to_owned(),
+        }),
+    }
+}
+
+/// A request that is permitted.
+struct Run {
+    app: Arc<App>,
+    served: Arc<Served>,
+    permit: Box<UsePermit>,
+    now: Timestamp,
+}
+
+impl Run {
+    async fn send(
+        self,
+        connection: &Connection,
+        (path, query): (&str, Option<&str>),
+        incoming: Incoming<'_>,
+    ) -> Result<Answer, Rejection> {
+        let (url, request, search) = match self.build(connection, (path, query), incoming).await {
+            Ok(built) => built,
+            Err(failure) => {
+                self.ended(None, Some(Fault::Internal), 0).await;
+                return Err(failure);
+            }
+        };
+        let destination = Destination {
+            tenant: Some(&self.served.tenant.name),
+            source: UrlSource::Configured,
+            url: url.as_str(),
+        };
+        let response = match self.app.egress.open_stream(destination, request).await {
+            Ok(response) => response,
+            Err(error) => {
+                tracing::warn!(%error, connection = %connection.name, "a provider could not be called");
+                self.ended(None, Some(Fault::Broken), 0).await;
+                return Err(if error.is_busy() {
+                    Rejection::Busy
+                } else if error.is_timeout() {
+                    Rejection::Upstream("the provider did not answer in time")
+                } else {
+                    Rejection::Upstream("the provider cannot be reached")
+                });
+            }
+        };
+        let status = response.status();
+        let headers: Vec<(String, String)> = response
+            .headers()
+            .filter(|(name, _)| comes_back(name))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        if headers.iter().any(|(_, value)| search.finds(value.as_bytes())) {
+            self.ended(Some(status), Some(Fault::Echo), 0).await;
+            return Err(Rejection::Upstream(
+                "the provider sent the credential back; its answer was cut",
+            ));
+        }
+        Ok(Answer {
+            status,
+            headers,
+            body: self.hand_on(response, Sieve::new(search)),
+        })
+    }
+
+    async fn build(
+        &self,
+        connection: &Connection,
+        (path, query): (&str, Option<&str>),
+        incoming: Incoming<'_>,
+    ) -> Result<(Url, StreamRequest, Search), Rejection> {
+        let base = &connection.spec.base_url;
+        let text = format!("{}{}{path}", base.origin(), base.path());
+        let mut url = Url::parse(&text).map_err(|error| Rejection::Failure(Failure::internal(error)))?;
+        // INVARIANT: what was decided on is what is sent; a URL library that reads it otherwise is not followed.
+        if url.as_str() != text {
+            return Err(Rejection::Path(PathError::Character));
+        }
+        url.set_query(query);
+        let placements: Vec<String> = connection
+            .spec
+            .credential
+            .parts()
+            .iter()
+            .filter_map(|part| match &part.placement {
+                Placement::Header { name, .. } => Some(name.clone()),
+                Placement::Query { .. } | Placement::BasicUsername | Placement::BasicPassword => None,
+            })
+            .collect();
+        let unsendable = |_| Rejection::Upstream("a header cannot be sent on");
+        let mut request = StreamRequest::new(incoming.method, incoming.body, LIMITS).map_err(unsendable)?;
+        for (name, value) in incoming.headers {
+            if passes_on(name, &placements) {
+                request.set_header(name, value).map_err(unsendable)?;
+            }
+        }
+        let credential = open(&self.app, &self.served, &self.permit).await?;
+        place(&credential, &mut url, &mut request).map_err(unsendable)?;
+        Ok((url, request, Search::new(&credential)))
+    }
+
+    /// Hands the body on in a task of its own, so that its end is recorded even when the client is gone.
+    fn hand_on(
+        self,
+        mut response: crate::egress::StreamResponse,
+        mut sieve: Sieve,
+    ) -> mpsc::Receiver<Result<Bytes, Echoed>> {
+        let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+        tokio::spawn(async move {
+            let status = response.status();
+            let mut bytes = 0;
+            let fault = loop {
+                let piece = tokio::select! {
+                    piece = response.chunk() => piece,
+                    () = sender.closed() => break Some(Fault::ClientGone),
+                };
+                let (out, is_last) = match piece {
+                    Err(_) => break Some(Fault::Broken),
+                    Ok(None) => (
+                        std::mem::replace(&mut sieve, Sieve::new(Search::default())).finish(),
+                        true,
+                    ),
+                    Ok(Some(piece)) => match sieve.push(&piece) {
+                        Ok(out) => (out, false),
+                        Err(echoed) => {
+                            sender.send(Err(echoed)).await.ok();
+                            break Some(Fault::Echo);
+                        }
+                    },
+                };
+                bytes += out.len();
+                if !out.is_empty() && sender.send(Ok(out)).await.is_err() {
+                    break Some(Fault::ClientGone);
+                }
+                if is_last {
+                    break None;
+                }
+            };
+            if fault.is_some() {
+                // A body that ends early must not look whole.
+                sender.send(Err(Echoed)).await.ok();
+            }
+            self.ended(Some(status), fault, bytes).await;
+        });
+        receiver
+    }
+
+    async fn ended(&self, status: Option<u16>, fault: Option<Fault>, bytes: usize) {
+        if fault == Some(Fault::Echo) {
+            tracing::error!(decision = %self.permit.decision().id, "a provider sent a credential back; its answer was cut");
+        }
+        let since = self.app.clock.now().since(self.now);
+        let is_ok = fault.is_none() && status.is_some_and(|status| status < 400);
+        let outcome = if is_ok {
+            EventOutcome::Ok
+        } else {
+            EventOutcome::Failed
+        };
+        let ended = Ended {
+            status,
+            fault: fault.map(Fault::as_str),
+            milliseconds: u64::try_from(since.as_std().as_millis()).unwrap_or(u64::MAX),
+            bytes: bytes as u64,
+        };
+        let decided = (self.permit.plan(), self.permit.decision().id);
+        decision::ended(&self.app, &self.served, decided, outcome, &ended).await;
+    }
+}
+
+const LIMITS: StreamLimits = StreamLimits {
+    turn: Ttl::from_seconds(1),
+    head: Ttl::from_seconds(60),
+    idle: Ttl::from_minutes(2),
+    total: Ttl::from_minutes(60),
+};
+
+/// Pieces that may wait for a slow client.
+const PIECES_AHEAD: usize = 8;

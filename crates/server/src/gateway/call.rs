@@ -1,0 +1,330 @@
+//! One message to an MCP server, from its bytes to the answer: parse → who calls → what → decide and record → send →
+//! relay.
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::gateway::answer::{Answer, Rejection, denial};
+use crate::gateway::caller::{self, Caller};
+use crate::gateway::decision::{Decided, decide};
+use crate::gateway::listing::{Filter, is_shown};
+use crate::gateway::manifest::{Manifest, Standing};
+use crate::gateway::proposal::{Wanted, propose};
+use crate::gateway::relay::Relay;
+use crate::gateway::upstream::{Onward, send};
+use crate::gateway::{relaying, session, target};
+use crate::tenants::Served;
+use bytes::Bytes;
+use chancery_core::json::JsonLimits;
+use chancery_core::name::Name;
+use chancery_core::resource::{Resource, Upstream};
+use chancery_core::time::Timestamp;
+use chancery_core::upstream::UpstreamUrl;
+use chancery_mcp::arguments::CanonicalRequest;
+use chancery_mcp::envelope::{Envelope, Message, Request};
+use chancery_mcp::era::Era;
+use chancery_mcp::error::ErrorResponse;
+use chancery_mcp::headers::{self, Headers};
+use chancery_mcp::method::{Call, Listing, Target, arguments};
+use chancery_policy::UsePermit;
+use std::sync::Arc;
+
+/// A request as it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The resource's name, from the path.
+    pub resource: &'a str,
+    /// The bearer token.
+    pub bearer: Option<&'a str>,
+    /// Every header.
+    pub headers: Headers<'a>,
+    /// Which HTTP method.
+    pub method: Verb,
+}
+
+/// The methods of a streamable HTTP endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// A message.
+    Post,
+    /// A stream of the server's own messages.
+    Get,
+    /// The end of a session.
+    Delete,
+}
+
+/// A caller at a resource, and where its calls go on.
+pub(super) struct Entered {
+    pub(super) caller: Caller,
+    pub(super) url: UpstreamUrl,
+    pub(super) now: Timestamp,
+}
+
+/// Answers one message.
+///
+/// # Errors
+/// Why there is no answer of the server.
+pub async fn post(
+    app: &Arc<App>,
+    served: &Arc<Served>,
+    incoming: Incoming<'_>,
+    body: &Bytes,
+) -> Result<Answer, Rejection> {
+    // 1. Who calls, where.
+    let entered = enter(app, served, incoming).await?;
+
+    // 2. What: exactly one message, which headers and body tell alike.
+    let envelope = Envelope::parse(body, LIMITS)
+        .map_err(|error| Rejection::malformed(ErrorResponse::of_envelope(&error), None))?;
+    let message = envelope.message();
+    let id = message.request_id();
+    let era = Era::of(message, &incoming.headers)
+        .map_err(|error| Rejection::malformed(ErrorResponse::of_era(id, &error), None))?;
+    let manifest = app
+        .gateway
+        .manifests
+        .of(app, served.tenant.id, entered.caller.resource.id)
+        .await?;
+    let parameters =
+        called_tool(message, era).and_then(|name| accepted(&manifest, &entered.caller.resource, &name));
+    let parameters = parameters.and_then(|pinned| pinned.headers());
+    let mismatch = |error| Rejection::malformed(ErrorResponse::of_header(id, &error), Some(era));
+    headers::check(era, message, &incoming.headers, parameters).map_err(mismatch)?;
+    let upstream_session = session_of(served, &entered.caller, incoming)?;
+
+    // 3. What it needs, decided and recorded.
+    let (permit, body, filter) = match message {
+        Message::Request(request) => asked(app, served, &entered, (request, era), (&manifest, body)).await?,
+        Message::Notification(_) | Message::Response(_) => {
+            let what = message.method().unwrap_or("response");
+            let allowed = matches!(message, Message::Response(_)) || what.starts_with("notifications/");
+            if !allowed {
+                return Err(Rejection::malformed(
+                    ErrorResponse::new(
+                        None,
+                        chancery_mcp::error::ErrorCode::MethodNotFound,
+                        "Method not found",
+                    ),
+                    Some(era),
+                ));
+            }
+            let permit = permitted(app, served, &entered, target::session(what), None).await?;
+            (permit, body.clone(), None)
+        }
+    };
+
+    // 4. Act, and relay.
+    let onward = Onward {
+        method: "POST",
+        body,
+        headers: headers::upstream(era, message, parameters).map_err(mismatch)?,
+        session: upstream_session,
+        last_event_id: None,
+        trace: relaying::trace(&incoming.headers),
+    };
+    let begun = send(app, served, &permit, &entered.url, onward).await;
+    let relay = Relay {
+        app: app.clone(),
+        served: served.clone(),
+        caller: entered.caller,
+        permit,
+        asked: id.cloned(),
+        filter,
+    };
+    relaying::answer(relay, begun).await
+}
+
+/// Finds the resource and verifies the caller.
+pub(super) async fn enter(app: &App, served: &Served, incoming: Incoming<'_>) -> Result<Entered, Rejection> {
+    let now = app.serving_now()?;
+    let name: Name = incoming.resource.parse().map_err(|_| Rejection::NoSuchResource)?;
+    let found = app
+        .directory
+        .resources
+        .find_by_name(served.tenant.id, &name)
+        .await?;
+    let resource = found
+        .filter(|resource| resource.state.is_active())
+        .ok_or(Rejection::NoSuchResource)?;
+    let Some(Upstream::Mcp { url, .. }) = resource.spec.upstream.clone() else {
+        return Err(Rejection::NoSuchResource);
+    };
+    let challenged = resource.clone();
+    match caller::verify(app, served, resource, incoming.bearer, now).await? {
+        Ok(caller) => Ok(Entered { caller, url, now }),
+        Err(why) => Err(Rejection::Unauthenticated(why, challenged)),
+    }
+}
+
+/// The upstream's session that the caller names, if it is the caller's own.
+pub(super) fn session_of(
+    served: &Served,
+    caller: &Caller,
+    incoming: Incoming<'_>,
+) -> Result<Option<String>, Rejection> {
+    let presented = incoming
+        .headers
+        .find(crate::gateway::upstream::SESSION)
+        .map_err(|_| Rejection::UnknownSession)?;
+    presented
+        .map(|presented| session::unbind(served, caller, presented).ok_or(Rejection::UnknownSession))
+        .transpose()
+}
+
+/// A request: what it needs, and what is sent on.
+async fn asked(
+    app: &App,
+    served: &Served,
+    entered: &Entered,
+    (request, era): (&Request, Era),
+    (manifest, body): (&Manifest, &Bytes),
+) -> Result<(Box<UsePermit>, Bytes, Option<Filter>), Rejection> {
+    let call = Call::of_request(request, era)
+        .map_err(|error| Rejection::malformed(ErrorResponse::of_target(&request.id, error), Some(era)))?;
+    let context = Some((request, era));
+    match call {
+        Call::Decided(target) => {
+            let (wanted, body) = decided(app, served, entered, (request, &target), (manifest, body)).await?;
+            hide(app, served, entered, (request, era, &target), manifest, &wanted).await?;
+            let permit = permitted(app, served, entered, wanted, context).await?;
+            Ok((permit, body, None))
+        }
+        Call::Listing(listing) => {
+            let permit = permitted(app, served, entered, target::session(&request.method), context).await?;
+            let filter = Filter {
+                listing,
+                is_private: era.is_stateless(),
+            };
+            Ok((permit, body.clone(), Some(filter)))
+        }
+        Call::Session(_) => {
+            let permit = permitted(app, served, entered, target::session(&request.method), context).await?;
+            Ok((permit, body.clone(), None))
+        }
+        Call::Listen { resources, tasks } => {
+            if !tasks.is_empty() {
+                return Err(Rejection::malformed(
+                    ErrorResponse::method_not_found(&request.id),
+                    Some(era),
+                ));
+            }
+            for uri in resources {
+                let target = Target::Resource { uri };
+                let wanted = target::wanted(&entered.caller.resource.spec, manifest, &target);
+                permitted(app, served, entered, wanted, context).await?;
+            }
+            let permit = permitted(app, served, entered, target::session(&request.method), context).await?;
+            Ok((permit, body.clone(), None))
+        }
+        // A task's id is no proof of whose it is; until tasks are bound to their caller, none is passed.
+        Call::Task { .. } | Call::Unknown => Err(Rejection::malformed(
+            ErrorResponse::method_not_found(&request.id),
+            Some(era),
+        )),
+    }
+}
+
+/// What a decided target needs, and the bytes to send: where policy reads arguments, the canonical form that was
+/// checked against the schema; everything else as it came.
+async fn decided(
+    app: &App,
+    served: &Served,
+    entered: &Entered,
+    (request, target): (&Request, &Target),
+    (manifest, body): (&Manifest, &Bytes),
+) -> Result<(Wanted, Bytes), Rejection> {
+    let spec = &entered.caller.resource.spec;
+    let wanted = target::wanted(spec, manifest, target);
+    let Target::Tool { name } = target else {
+        return Ok((wanted, body.clone()));
+    };
+    let probe = propose(app, served, &entered.caller, wanted.clone(), entered.now).await?;
+    if !served.policy.set.reads_arguments(&probe.facts) {
+        return Ok((wanted, body.clone()));
+    }
+    let malformed = |error| Rejection::malformed(ErrorResponse::of_target(&request.id, error), None);
+    let arguments = arguments(request).map_err(malformed)?;
+    let wanted = target::with_arguments(wanted, manifest, spec.tools.get(name), &arguments);
+    let canonical = CanonicalRequest::of(request)
+        .map_err(|_| Rejection::Failure(Failure::Internal("no canonical form".to_owned())))?;
+    Ok((wanted, Bytes::copy_from_slice(canonical.body())))
+}
+
+/// What the caller may not know of is unknown, and looks like what does not exist. The attempt is recorded.
+async fn hide(
+    app: &App,
+    served: &Served,
+    entered: &Entered,
+    (request, era, target): (&Request, Era, &Target),
+    manifest: &Manifest,
+    wanted: &Wanted,
+) -> Result<(), Rejection> {
+    let (listing, key) = match target {
+        Target::Tool { name } => (Listing::Tools, name),
+        Target::Prompt { name } | Target::PromptCompletion { name } => (Listing::Prompts, name),
+        Target::Resource { uri } | Target::Subscription { uri, .. } => (Listing::Resources, uri),
+        Target::TemplateCompletion { uri } => (Listing::ResourceTemplates, uri),
+    };
+    if is_shown(
+        app,
+        served,
+        &entered.caller,
+        manifest,
+        (listing, key),
+        entered.now,
+    )
+    .await?
+    {
+        return Ok(());
+    }
+    // SECURITY: decided all the same, so that the log has it; if policy permits what is hidden, nothing is sent.
+    decide(app, served, &entered.caller, wanted.clone(), entered.now).await?;
+    let error = match listing {
+        Listing::Tools => ErrorResponse::unknown_tool(&request.id, key),
+        Listing::Prompts => ErrorResponse::unknown_prompt(&request.id, key),
+        Listing::Resources | Listing::ResourceTemplates => {
+            ErrorResponse::unknown_resource(&request.id, era, key)
+        }
+    };
+    Err(Rejection::malformed(error, Some(era)))
+}
+
+/// Decides and records; a refusal becomes what the client is told.
+pub(super) async fn permitted(
+    app: &App,
+    served: &Served,
+    entered: &Entered,
+    wanted: Wanted,
+    request: Option<(&Request, Era)>,
+) -> Result<Box<UsePermit>, Rejection> {
+    match decide(app, served, &entered.caller, wanted, entered.now).await? {
+        Decided::Permitted(permit) => Ok(permit),
+        Decided::Refused(decision) => Err(denial(&decision, request, &entered.caller.resource)),
+    }
+}
+
+fn called_tool(message: &Message, era: Era) -> Option<String> {
+    let Message::Request(request) = message else {
+        return None;
+    };
+    match Call::of_request(request, era) {
+        Ok(Call::Decided(Target::Tool { name })) => Some(name),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+fn accepted<'a>(
+    manifest: &'a Manifest,
+    resource: &Resource,
+    name: &str,
+) -> Option<&'a crate::gateway::manifest::Pinned> {
+    match manifest.standing(Listing::Tools, name, resource.spec.tools.get(name)) {
+        Standing::Accepted(pinned) => Some(pinned),
+        Standing::Unseen | Standing::Quarantined(_) => None,
+    }
+}
+
+/// The longest message, and how deep it may be.
+const LIMITS: JsonLimits = JsonLimits {
+    max_bytes: 4 * 1024 * 1024,
+    max_depth: 64,
+};

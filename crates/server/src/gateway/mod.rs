@@ -1,0 +1,27 @@
+//! The MCP gateway: a call is decided with its arguments and recorded; the credential is added just in time; the
+//! answer comes back byte for byte. The caller's own token never goes on.
+//!
+//! One message takes this way: `call` (parse, who, what) → `decision` (propose, decide, record) → `upstream` (open the
+//! credential, send) → `relay` (check, filter, hand on, record the end).
+
+pub mod answer;
+pub mod call;
+pub mod caller;
+pub mod credential;
+pub mod decision;
+pub mod listing;
+pub mod manifest;
+pub mod proposal;
+pub mod relay;
+pub mod relaying;
+pub mod session;
+pub mod stream;
+pub mod target;
+pub mod upstream;
+
+/// What the gateway keeps in memory.
+#[derive(Debug, Default)]
+pub struct Gateway {
+    /// What servers say of their tools.
+    pub manifests: manifest::Manifests,
+}

@@ -1,0 +1,92 @@
+//! From the server's first bytes to an answer: what kind it is, its session, and what of its headers is passed on.
+
+use crate::gateway::answer::{Answer, Rejection};
+use crate::gateway::relay::{Body, Fault, Relay};
+use crate::gateway::session;
+use crate::gateway::upstream::{Begun, SESSION, Unsent};
+
+use chancery_mcp::headers::Headers;
+
+/// Makes the answer.
+///
+/// # Errors
+/// What cannot be handed on. The end of the call is recorded in every case.
+pub async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Rejection> {
+    let begun = match begun {
+        Ok(begun) => begun,
+        Err(Unsent::Failure(failure)) => {
+            relay.ended(None, Some(Fault::Internal), 0).await;
+            return Err(Rejection::Failure(failure));
+        }
+        Err(Unsent::Egress(error)) => {
+            tracing::warn!(%error, resource = %relay.caller.resource.name, "an upstream could not be called");
+            relay.ended(None, Some(Fault::Broken), 0).await;
+            return Err(if error.is_busy() {
+                Rejection::Busy(1)
+            } else if error.is_timeout() {
+                Rejection::Upstream("the server did not answer in time")
+            } else {
+                Rejection::Upstream("the server cannot be reached")
+            });
+        }
+    };
+
+    let status = begun.response.status();
+    if let Some(why) = not_handed_on(status) {
+        relay.ended(Some(status), Some(Fault::Broken), 0).await;
+        return Err(why);
+    }
+    let upstream_session = begun.response.header(SESSION).map(str::to_owned);
+    let session = upstream_session.map(|id| session::bind(&relay.served, &relay.caller, &id));
+    let content_type = begun.response.header("content-type").map(str::to_owned);
+    let media = content_type
+        .as_deref()
+        .map(|text| text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase());
+    let body = match media.as_deref() {
+        Some("text/event-stream") => Body::Events(relay.events(begun)),
+        Some("application/json") => Body::Whole(relay.whole(begun).await.map_err(rejected)?),
+        // Without a message: a notification that was taken, or an error of the server's in other words.
+        Some(_) | None => Body::Whole(relay.plain(begun).await.map_err(rejected)?),
+    };
+    Ok(Answer {
+        status,
+        content_type,
+        session,
+        body,
+    })
+}
+
+/// Statuses that mean something else to our caller than to us.
+fn not_handed_on(status: u16) -> Option<Rejection> {
+    match status {
+        // The server refused the credential: the caller's own token is not at fault.
+        401 | 403 | 407 => Some(Rejection::Upstream(
+            "the server refused the credential of the connection",
+        )),
+        404 => Some(Rejection::UnknownSession),
+        405 => Some(Rejection::MethodNotAllowed),
+        300..=399 => Some(Rejection::Upstream(
+            "the server redirects, which is never followed",
+        )),
+        _ => None,
+    }
+}
+
+fn rejected(fault: Fault) -> Rejection {
+    Rejection::Upstream(match fault {
+        Fault::Echo => "the server sent the credential back; its answer was cut",
+        Fault::TooLarge => "the answer of the server is too long",
+        Fault::Foreign => "the server answered what was not asked",
+        Fault::Broken | Fault::ClientGone => "the server broke off",
+        Fault::Revoked | Fault::Internal => "the answer could not be handed on",
+    })
+}
+
+/// W3C trace context (Trace Context §3.2, §3.3), passed on as it came.
+pub fn trace(headers: &Headers<'_>) -> Vec<(String, String)> {
+    ["traceparent", "tracestate"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), headers.find(name).ok()??.to_owned())))
+        .filter(|(_, value)| value.len() <= 512)
+        .collect()
+}

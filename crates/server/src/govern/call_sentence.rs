@@ -1,0 +1,109 @@
+//! Calls, and what servers show of themselves, as sentences.
+
+use crate::govern::sentence::{find, names_at, text};
+use chancery_audit::Leaf;
+use chancery_core::event::EventOutcome;
+use serde_json::{Map, Value};
+
+/// What an agent did, or was refused, at a resource.
+pub(super) fn decided(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
+    let at = |path: &[&str]| text(parts, path);
+    let agent = at(&["decision", "facts", "agent", "name"]).unwrap_or(actor);
+    let resource = at(&["decision", "facts", "resource", "name"]).unwrap_or("a resource");
+    let target = at(&["decision", "facts", "call", "target"]).unwrap_or("something");
+    let what = match at(&["decision", "facts", "call", "action"]) {
+        Some("call_tool") => format!("call tool {target} of {resource}"),
+        Some("get_prompt") => format!("get prompt {target} of {resource}"),
+        Some("read_resource") => format!("read {target} of {resource}"),
+        Some("open_session") => format!("ask {resource} for {target}"),
+        _ => format!("send {target} to {resource}"),
+    };
+    let whom = at(&["decision", "facts", "user", "name"])
+        .map(|user| format!(" for {user}"))
+        .unwrap_or_default();
+    let chain = names_at(parts, &["decision", "facts", "chain"]);
+    let through = if chain.len() > 1 {
+        format!(" through the chain {}", chain.join(" ← "))
+    } else {
+        String::new()
+    };
+    let with = at(&["decision", "facts", "call", "connection", "name"])
+        .map(|connection| format!(" with the credential of {connection}"))
+        .unwrap_or_default();
+    let policies = deciding(parts);
+    let by = if policies.is_empty() {
+        String::new()
+    } else {
+        format!(", by {}", policies.join(", "))
+    };
+    if leaf.content().outcome == EventOutcome::Ok {
+        return format!("agent {agent} was permitted to {what}{whom}{through}{with}{by}");
+    }
+    let reason = at(&["decision", "reason"]).unwrap_or("refused").replace('_', " ");
+    format!("agent {agent} was refused to {what}{whom}{through}: {reason}{by}")
+}
+
+/// How a call ended.
+pub(super) fn ended(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
+    let number = |field: &str| find(parts, &["end", field]).and_then(Value::as_u64);
+    let decision = leaf.find_id("decision").unwrap_or("-");
+    let took = number("milliseconds")
+        .map(|took| format!(" after {took} ms"))
+        .unwrap_or_default();
+    let how = match (text(parts, &["end", "fault"]), number("status")) {
+        (Some(fault), _) => format!("was cut off ({})", fault.replace('_', " ")),
+        (None, Some(status)) => format!("was answered with status {status}"),
+        (None, None) => "ended".to_owned(),
+    };
+    format!("the call of {actor} under {decision} {how}{took}")
+}
+
+/// What a server showed of itself, or what was accepted of it.
+pub(super) fn manifest(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
+    let notes = find(parts, &["manifest"]).and_then(Value::as_array);
+    let notes: Vec<String> = notes
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|note| {
+            let field = |field: &str| note.get(field).and_then(Value::as_str);
+            Some(format!(
+                "{} {} ({})",
+                field("listing")?,
+                field("name")?,
+                field("what")?
+            ))
+        })
+        .collect();
+    let resource = leaf.find_id("resource").unwrap_or("-");
+    let list = if notes.is_empty() {
+        "what was erased".to_owned()
+    } else {
+        notes.join(", ")
+    };
+    if leaf.content().kind == "manifest.accepted" {
+        return format!("{actor} accepted what the server of {resource} shows: {list}");
+    }
+    format!("the server of {resource} shows {list}")
+}
+
+/// The policies behind a call's decision.
+fn deciding(parts: &Map<String, Value>) -> Vec<String> {
+    let actions = find(parts, &["decision", "actions"]).and_then(Value::as_array);
+    let of = |action: &Value| {
+        let policies = action.get("policies").and_then(Value::as_array)?;
+        Some(
+            policies
+                .iter()
+                .filter_map(|policy| policy.as_str().map(str::to_owned))
+                .collect::<Vec<_>>(),
+        )
+    };
+    actions
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(of)
+        .flatten()
+        .collect()
+}
