@@ -24,4 +24,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "manifests",
         sql: Sql::same(include_str!("../migrations/0004_manifests.sql")),
     },
+    Migration {
+        number: 5,
+        name: "siblings",
+        sql: Sql::same(include_str!("../migrations/0005_siblings.sql")),
+    },
 ];

@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use chancery_store::db::{FaultAction, Options, Point};
-use chancery_store::{Db, DbError, Expect, Outcome, Sql, Statement};
+use chancery_store::{Db, DbError, Expect, Outcome, Sql, Statement, Value};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -374,4 +374,31 @@ async fn gated(gate: &Gate, inner: impl Fn(Point) -> FaultAction + Send + Sync +
     let mut options = Options::default();
     options.fault = Some(gate.hook(inner));
     (place.open(options).await, place)
+}
+
+/// A list by parent once walked every name of the tenant: nothing at a thousand rows, a stalled node at a hundred
+/// thousand.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_hangs_on_one_parent_is_found_by_an_index_that_begins_with_it() {
+    let place = TestDb::sqlite();
+    let db = Db::open(&place.url, Options::default()).await.unwrap();
+    db.migrate(chancery_store::MIGRATIONS).await.unwrap();
+    let by_parent = |query: &&&Sql| query.sqlite.contains("AND parent = ?2");
+    let queries = chancery_store::queries();
+    let queries: Vec<_> = queries.iter().filter(by_parent).collect();
+    assert!(queries.len() >= 13, "{}", queries.len());
+    for query in queries {
+        let text: &'static str = format!("EXPLAIN QUERY PLAN {}", query.sqlite).leak();
+        let explain = Sql::same(text);
+        let params = vec![Value::from("tenant"), Value::from("parent")];
+        let plan = db.query(&explain, params).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.text(3).unwrap()).collect();
+        let step = steps.join("; ");
+        assert!(
+            step.contains("_parent (tenant=? AND parent=?)"),
+            "{}: {step}",
+            query.sqlite
+        );
+        assert!(!step.contains("TEMP B-TREE"), "{}: {step}", query.sqlite);
+    }
 }

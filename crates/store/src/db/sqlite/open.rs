@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 pub(super) struct Owner {
     path: PathBuf,
     // INVARIANT: the lock is released before `_alive` ends, for whoever waits for that may open the file again.
-    _lock: File,
+    lock: File,
     _alive: mpsc::Sender<()>,
 }
 
@@ -49,7 +49,7 @@ impl Owner {
         }
         Ok(Self {
             path,
-            _lock: lock,
+            lock,
             _alive: alive,
         })
     }
@@ -57,6 +57,16 @@ impl Owner {
     /// The file, with links resolved.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for Owner {
+    /// A program that is being started meanwhile holds a copy of every descriptor until it runs: closing ours alone
+    /// would leave the file locked for that moment.
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the database could not be given up");
+        }
     }
 }
 
