@@ -71,7 +71,7 @@ pub async fn end(db: &Db) -> Result<Cursor, DbError> {
 /// # Errors
 /// The database fails, or a row cannot be read.
 pub async fn since(db: &Db, cursor: Cursor) -> Result<(Vec<Change>, Cursor), DbError> {
-    let rows = db.query(&SINCE, vec![Value::from(cursor.0)]).await?;
+    let rows = db.query_ahead(&SINCE, vec![Value::from(cursor.0)]).await?;
     let mut changes = Vec::new();
     let mut next = cursor;
     for row in rows {

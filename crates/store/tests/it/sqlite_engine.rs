@@ -402,3 +402,25 @@ async fn what_hangs_on_one_parent_is_found_by_an_index_that_begins_with_it() {
         assert!(!step.contains("TEMP B-TREE"), "{}: {step}", query.sqlite);
     }
 }
+
+/// Slow reads once held the revocation feed up, and with it the whole node.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_reads_do_not_hold_up_what_keeps_the_node_in_service() {
+    let place = TestDb::sqlite();
+    let mut options = Options::default();
+    options.readers = 1;
+    let db = place.open(options).await;
+    let endless = Sql::same(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000000) SELECT MAX(i) FROM n",
+    );
+    let slow = db.clone();
+    let slow = tokio::spawn(async move { slow.query(&endless, Vec::new()).await.map(drop) });
+    db.now().await.unwrap();
+    let one = db.query_ahead(&Sql::same("SELECT 1"), Vec::new()).await.unwrap();
+    assert_eq!(one.len(), 1);
+    assert!(
+        !slow.is_finished(),
+        "the slow read was not slow enough to prove anything"
+    );
+    slow.await.unwrap().unwrap();
+}

@@ -32,6 +32,8 @@ struct Inner {
     path: PathBuf,
     writes: mpsc::Sender<Job>,
     reads: mpsc::Sender<Read>,
+    /// Reads that wait for no other: see [`Sqlite::query_ahead`].
+    ahead: mpsc::Sender<Read>,
     health: Arc<Health>,
     closed: AtomicBool,
     /// Ends when the last thread has let go of the file.
@@ -67,12 +69,18 @@ impl Sqlite {
                 reader::run(&connection, &queue);
             })?;
         }
+        let (ahead, ahead_queue) = mpsc::channel(AHEAD);
+        let connection = open::reader(&path, &options)?;
+        spawn("chancery-db-ahead", &owner, move || {
+            reader::run(&connection, &Mutex::new(ahead_queue));
+        })?;
 
         Ok(Self {
             inner: Arc::new(Inner {
                 path,
                 writes,
                 reads,
+                ahead,
                 health,
                 closed: AtomicBool::new(false),
                 threads: tokio::sync::Mutex::new(threads),
@@ -81,12 +89,28 @@ impl Sqlite {
     }
 
     pub(crate) async fn query(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, DbError> {
+        self.read(&self.inner.reads, sql, params).await
+    }
+
+    /// On a connection of its own, so that no number of slow reads holds it up.
+    pub(crate) async fn query_ahead(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, DbError> {
+        self.read(&self.inner.ahead, sql, params).await
+    }
+
+    async fn read(
+        &self,
+        queue: &mpsc::Sender<Read>,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, DbError> {
         self.check()?;
         let (reply, answer) = oneshot::channel();
-        let read = Read::Query { sql, params, reply };
-        self.inner
-            .reads
-            .try_send(read)
+        queue
+            .try_send(Read::Query { sql, params, reply })
             .map_err(|error| refused(&error, "the read queue"))?;
         answer.await.map_err(|_| stopped())?
     }
@@ -114,7 +138,13 @@ impl Sqlite {
         if !self.inner.closed.swap(true, Ordering::SeqCst) {
             let writer_is_gone = self.inner.writes.send(Job::Close).await.is_err();
             let readers_are_gone = self.inner.reads.send(Read::Close).await.is_err();
-            tracing::debug!(writer_is_gone, readers_are_gone, "closing the database");
+            let ahead_is_gone = self.inner.ahead.send(Read::Close).await.is_err();
+            tracing::debug!(
+                writer_is_gone,
+                readers_are_gone,
+                ahead_is_gone,
+                "closing the database"
+            );
         }
         // The channel carries nothing: it ends when every thread has dropped its end.
         while self.inner.threads.lock().await.recv().await.is_some() {}
@@ -189,3 +219,6 @@ fn refused<T>(error: &mpsc::error::TrySendError<T>, queue: &'static str) -> DbEr
 fn stopped() -> DbError {
     DbError::unavailable("it was closed")
 }
+
+/// Reads that may wait for the connection of their own.
+const AHEAD: usize = 64;
