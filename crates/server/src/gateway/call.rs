@@ -10,7 +10,7 @@ use crate::gateway::listing::{Filter, is_shown};
 use crate::gateway::manifest::{Manifest, Standing};
 use crate::gateway::proposal::{Wanted, propose};
 use crate::gateway::relay::Relay;
-use crate::gateway::upstream::{Onward, send};
+use crate::gateway::upstream::Onward;
 use crate::gateway::{relaying, session, target};
 use crate::tenants::Served;
 use bytes::Bytes;
@@ -121,7 +121,6 @@ pub async fn post(
         last_event_id: None,
         trace: relaying::trace(&incoming.headers),
     };
-    let begun = send(app, served, &permit, &entered.url, onward).await;
     let relay = Relay {
         app: app.clone(),
         served: served.clone(),
@@ -130,7 +129,7 @@ pub async fn post(
         asked: id.cloned(),
         filter,
     };
-    relaying::answer(relay, begun).await
+    relaying::run(relay, entered.url, onward).await
 }
 
 /// Finds the resource and verifies the caller.

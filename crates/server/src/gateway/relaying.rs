@@ -1,17 +1,32 @@
 //! From the server's first bytes to an answer: what kind it is, its session, and what of its headers is passed on.
 
+use crate::error::Failure;
 use crate::gateway::answer::{Answer, Rejection};
 use crate::gateway::relay::{Body, Fault, Relay};
 use crate::gateway::session;
-use crate::gateway::upstream::{Begun, SESSION, Unsent};
-
+use crate::gateway::upstream::{Begun, Onward, SESSION, Unsent, send};
+use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::headers::Headers;
+
+/// Sends what was permitted and makes the answer, in a task of its own: a client that goes away ends neither the
+/// call nor its record.
+///
+/// # Errors
+/// What cannot be handed on. The end of the call is recorded in every case.
+pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answer, Rejection> {
+    let task = tokio::spawn(async move {
+        let begun = send(&relay.app, &relay.served, &relay.permit, &url, onward).await;
+        answer(relay, begun).await
+    });
+    task.await
+        .unwrap_or_else(|error| Err(Failure::internal(error).into()))
+}
 
 /// Makes the answer.
 ///
 /// # Errors
 /// What cannot be handed on. The end of the call is recorded in every case.
-pub async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Rejection> {
+async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Rejection> {
     let begun = match begun {
         Ok(begun) => begun,
         Err(Unsent::Failure(failure)) => {

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::gateway::answer::{Answer, Rejection};
 use crate::gateway::call::{Incoming, Verb, enter, permitted, session_of};
 use crate::gateway::relay::Relay;
-use crate::gateway::upstream::{Onward, send};
+use crate::gateway::upstream::Onward;
 use crate::gateway::{relaying, target};
 use crate::tenants::Served;
 use bytes::Bytes;
@@ -46,7 +46,6 @@ pub async fn without_message(
         last_event_id: last_event_id.map(str::to_owned),
         trace: relaying::trace(&incoming.headers),
     };
-    let begun = send(app, served, &permit, &entered.url, onward).await;
     let relay = Relay {
         app: app.clone(),
         served: served.clone(),
@@ -55,5 +54,5 @@ pub async fn without_message(
         asked: None,
         filter: None,
     };
-    relaying::answer(relay, begun).await
+    relaying::run(relay, entered.url, onward).await
 }

@@ -27,6 +27,7 @@ on_both_engines!(
     a_killed_agent_calls_nothing_any_more,
     tenants_do_not_reach_each_others_servers,
     every_call_and_its_end_are_recorded_and_no_key_is,
+    a_client_that_goes_away_does_not_take_the_record_with_it,
 );
 
 const KEY: &str = "MARKER-key-of-the-bank-0123456789";
@@ -107,7 +108,7 @@ fn document(upstream: &Upstream) -> Value {
             "scopes": { "look": { "sensitivity": "read" }, "pay": {}, "close": { "sensitivity": "sensitive" } },
             "default_scopes": ["look"],
             "tools": { "list_accounts": ["look"], "pay": ["look", "pay"], "leak": ["look"], "foreign": ["look"],
-                       "stream": ["look"], "die": ["look"], "close_account": ["close"] },
+                       "stream": ["look"], "die": ["look"], "slow": ["look"], "close_account": ["close"] },
         }],
         "agents": [{ "name": "planner", "owner": "ops", "ceiling": {
             "notes": ["read", "write", "delete"], "mail": ["send"], "helper-api": ["plan"], "bank": ["look", "pay"] } }],
@@ -243,7 +244,7 @@ async fn lists_show_what_could_be_called_and_what_is_hidden_is_unknown(place: Pl
     // What only another scope is needed for is shown; what no agent may ever have here, or nobody mapped, is not.
     assert_eq!(
         names,
-        ["list_accounts", "pay", "leak", "foreign", "stream", "die"]
+        ["list_accounts", "pay", "leak", "foreign", "stream", "die", "slow"]
     );
     bank.upstream.take();
     for hidden in ["unmapped", "close_account", "never_heard_of"] {
@@ -600,4 +601,25 @@ async fn every_call_and_its_end_are_recorded_and_no_key_is(place: Place) {
         .await
         .to_string();
     assert!(!everything.contains(KEY) && !everything.contains(&bank.token));
+}
+
+async fn a_client_that_goes_away_does_not_take_the_record_with_it(place: Place) {
+    let bank = Bank::open(&place).await;
+    tokio::select! {
+        biased;
+        answer = bank.tool("slow", json!({})) => panic!("answered before the client left: {answer:?}"),
+        () = async {
+            while bank.upstream.take().is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        } => {}
+    }
+    let decided = bank.estate.events("call.decided").await.len();
+    for _ in 0..5_000 {
+        if bank.estate.events("call.ended").await.len() == decided {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the end of the call was not recorded");
 }

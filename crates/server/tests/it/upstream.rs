@@ -82,6 +82,7 @@ fn tools() -> Value {
         tool("foreign", json!({})),
         tool("stream", json!({})),
         tool("die", json!({})),
+        tool("slow", json!({})),
         tool("unmapped", json!({})),
         tool("close_account", json!({})),
     ])
@@ -122,6 +123,10 @@ async fn answer(
                 .into_response()
         }
         "tools/list" => result_of(id, &json!({ "tools": tools, "nextCursor": null })),
+        "tools/call" if message["params"]["name"] == "slow" => {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            result_of(id, &json!({ "content": [] }))
+        }
         "tools/call" => call(
             id,
             message["params"]["name"].as_str().unwrap_or_default(),
