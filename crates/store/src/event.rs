@@ -69,7 +69,7 @@ pub fn insert(tenant: TenantId, event: &EventRow) -> Statement {
         Value::from(event.mac.as_slice()),
         Value::from(event.parts.as_str()),
     ];
-    Statement::new(&INSERT, params, Expect::Rows(1), "event")
+    Statement::new(&INSERT, params, Expect::Rows(1), "event").append()
 }
 
 /// The event with this id.

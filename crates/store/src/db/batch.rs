@@ -10,7 +10,7 @@ use chancery_core::id::BatchId;
 
 /// What a statement must have done. For a query the rows returned are counted, for a write the rows
 /// affected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Expect {
     /// Exactly so many rows.
     Rows(u64),
@@ -48,6 +48,8 @@ pub struct Statement {
     pub expect: Expect,
     /// What it stands for; the result of a batch names the first label that failed.
     pub label: &'static str,
+    /// It only adds rows, to a table that no guard reads.
+    pub(crate) is_append: bool,
 }
 
 impl Statement {
@@ -58,6 +60,17 @@ impl Statement {
             params,
             expect,
             label,
+            is_append: false,
+        }
+    }
+
+    /// Promises that it only adds rows, to a table that no guard reads: what guards were found to hold is then not
+    /// looked up again.
+    #[must_use]
+    pub fn append(self) -> Self {
+        Self {
+            is_append: true,
+            ..self
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Many callers at once: exactly one wins, nobody is lost, order holds.
 
 use crate::harness::*;
-use chancery_store::db::Options;
+use chancery_store::db::{Options, Value};
 use chancery_store::{DbError, Expect, Outcome, Sql, Statement};
 
 conformance!(
@@ -10,6 +10,7 @@ conformance!(
     a_guard_and_a_revocation_have_one_order,
     opposite_lock_orders_are_run_again,
     failing_members_do_not_disturb_their_group,
+    a_lone_statement_that_changes_too_much_takes_only_itself_back,
     a_constraint_checked_at_commit_fails_only_its_batch,
     a_caller_that_stops_waiting_leaves_no_open_transaction,
 );
@@ -175,6 +176,43 @@ async fn failing_members_do_not_disturb_their_group(place: TestDb) {
         }
     }
     assert_eq!(events(&db).await, expected);
+}
+
+async fn a_lone_statement_that_changes_too_much_takes_only_itself_back(place: TestDb) {
+    const RAISE_ALL: Sql = Sql::same("UPDATE items SET version = version + 1 WHERE tenant = ?1");
+    let db = place.open(Options::default()).await;
+    for number in [1, 2] {
+        must(
+            &db,
+            batch().push(insert_item(tenant(1), agent(number), "0", Expect::Rows(1))),
+        )
+        .await;
+    }
+    let raise = |tenant_number, expect| {
+        Statement::new(
+            &RAISE_ALL,
+            vec![Value::id(tenant(tenant_number))],
+            expect,
+            "raise",
+        )
+    };
+    let members = (0..60).map(|number: u32| {
+        db.commit(batch().push(match number % 3 {
+            0 => event(&format!("event {number:03}")),
+            1 => raise(2, Expect::Rows(1)),
+            _ => raise(1, Expect::Rows(1)),
+        }))
+    });
+    let results = futures_util::future::join_all(members).await;
+    for (number, result) in results.into_iter().enumerate() {
+        match number % 3 {
+            0 => assert_eq!(result.unwrap(), Outcome::Committed),
+            _ => assert_eq!(result.unwrap(), refused_at(0, "raise", false, false)),
+        }
+    }
+    assert_eq!(events(&db).await.len(), 20);
+    let versions: Vec<_> = items(&db, tenant(1)).await.iter().map(|item| item.1).collect();
+    assert_eq!(versions, [0, 0]);
 }
 
 async fn a_constraint_checked_at_commit_fails_only_its_batch(place: TestDb) {

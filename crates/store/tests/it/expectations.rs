@@ -11,6 +11,7 @@ conformance!(
     the_first_failed_statement_is_the_result,
     expectations_count_rows,
     a_failed_guard_is_the_result_and_named_as_such,
+    a_guard_that_held_is_asserted_again_after_a_change,
     guards_come_before_statements,
     a_failure_branch_is_committed_instead,
     a_failure_branch_that_fails_leaves_nothing,
@@ -99,6 +100,27 @@ async fn a_failed_guard_is_the_result_and_named_as_such(place: TestDb) {
     assert_eq!(outcome, refused("item is current", true, false));
     must(&db, guarded(0)).await;
     assert_eq!(events(&db).await, ["guarded"]);
+}
+
+async fn a_guard_that_held_is_asserted_again_after_a_change(place: TestDb) {
+    let db = place.open(Options::default()).await;
+    let item = insert_item(tenant(1), agent(1), "new", Expect::Rows(1));
+    must(&db, batch().push(item)).await;
+    let holds = async |version| {
+        let guarded = batch()
+            .guard(guard_item(tenant(1), agent(1), version))
+            .push(event("guarded"));
+        commit(&db, guarded).await.unwrap().is_committed()
+    };
+    assert!(holds(0).await && holds(0).await && !holds(1).await);
+
+    let update = || batch().push(update_item(tenant(1), agent(1), 0, "raised"));
+    let undone = commit(&db, update().push(consume_code("missing"))).await.unwrap();
+    assert!(!undone.is_committed());
+    assert!(holds(0).await && !holds(1).await, "the change was taken back");
+
+    must(&db, update()).await;
+    assert!(!holds(0).await && holds(1).await);
 }
 
 async fn guards_come_before_statements(place: TestDb) {

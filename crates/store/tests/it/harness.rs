@@ -205,7 +205,7 @@ pub(crate) fn consume_code(id: &str) -> Statement {
 }
 
 pub(crate) fn event(kind: &str) -> Statement {
-    Statement::new(&INSERT_EVENT, vec![kind.into()], Expect::Rows(1), "event")
+    Statement::new(&INSERT_EVENT, vec![kind.into()], Expect::Rows(1), "event").append()
 }
 
 pub(crate) async fn commit(db: &Db, batch: Batch) -> Result<Outcome, DbError> {

@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod code;
+mod known;
 mod open;
 mod reader;
 mod writer;

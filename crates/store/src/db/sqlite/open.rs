@@ -115,6 +115,8 @@ fn shared_settings(connection: &Connection, options: &Options) -> rusqlite::Resu
     connection.busy_timeout(options.busy_timeout.as_std())?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // One plan for a text, whatever is bound to it: otherwise some are planned anew each time they run.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
@@ -131,6 +133,7 @@ fn write_settings(connection: &Connection, options: &Options) -> rusqlite::Resul
         }
     })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_KEPT, |_| Ok(()))?;
     if let Some(pages) = options.max_pages {
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
@@ -174,3 +177,5 @@ const STATEMENT_CACHE: usize = 1024;
 
 /// The log's file shrinks to this many bytes when the log starts over.
 const LOG_KEPT: i64 = 16 * 1024 * 1024;
+/// Pages of the writer in memory: what its guards look up among a million agents.
+const WRITER_CACHE_KIB: i64 = 16 * 1024;

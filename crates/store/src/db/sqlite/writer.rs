@@ -13,6 +13,7 @@ use super::super::options::{FaultAction, Options, Point};
 use super::super::value::Value;
 use super::Health;
 use super::code::{classify, is_fatal, is_uniqueness};
+use super::known::{Known, KnownGuards};
 use super::reader::{bind, query};
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(super) struct Writer {
     queue: mpsc::Receiver<Job>,
     options: Arc<Options>,
     health: Arc<Health>,
+    known: KnownGuards,
 }
 
 type Reply = oneshot::Sender<Result<Outcome, DbError>>;
@@ -68,12 +70,15 @@ impl Writer {
             queue,
             options,
             health,
+            known: KnownGuards::default(),
         }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) fn run(mut self) {
         while let Some(job) = self.queue.blocking_recv() {
+            // Whoever shares this core may have more to send; one sync then serves them all.
+            std::thread::yield_now();
             self.handle(job);
         }
     }
@@ -156,6 +161,14 @@ impl Writer {
     /// Runs batches in one transaction. An error means that nothing was committed, except
     /// [`DbError::UnknownOutcome`].
     fn transaction(&self, batches: &[Batch]) -> Result<Vec<Result<Outcome, DbError>>, DbError> {
+        let results = self.try_transaction(batches);
+        if results.is_err() {
+            self.known.forget_all();
+        }
+        results
+    }
+
+    fn try_transaction(&self, batches: &[Batch]) -> Result<Vec<Result<Outcome, DbError>>, DbError> {
         self.health.check()?;
         self.begin()?;
         let mut results = Vec::with_capacity(batches.len());
@@ -167,7 +180,14 @@ impl Writer {
             }
             // INVARIANT: a member's result counts only while the transaction that holds its changes exists.
             if self.connection.is_autocommit() {
-                return Err(result.err().unwrap_or_else(lost));
+                return match result {
+                    // Refused and alone: there was nothing to commit.
+                    Ok(outcome @ Outcome::Refused { recorded: false, .. }) if batches.len() == 1 => {
+                        Ok(vec![Ok(outcome)])
+                    }
+                    Ok(_) => Err(lost()),
+                    Err(error) => Err(error),
+                };
             }
             results.push(result);
         }
@@ -211,9 +231,14 @@ impl Writer {
         DbError::unknown(format!("writing to the disk failed: {reason}"))
     }
 
-    /// Runs one batch in a savepoint. Whatever happens, its changes are either all in the transaction or
-    /// none are, or the transaction is gone.
+    /// Runs one batch. Whatever happens, its changes are either all in the transaction or none are, or the
+    /// transaction is gone.
     fn member(&self, batch: &Batch) -> Result<Outcome, DbError> {
+        if let [only] = batch.statements.as_slice()
+            && batch.on_failure.is_empty()
+        {
+            return self.single(batch, only);
+        }
         self.control("SAVEPOINT member")?;
         let outcome = self.attempt(batch).and_then(|failed| match failed {
             None => Ok(Outcome::Committed),
@@ -228,22 +253,68 @@ impl Writer {
         }
     }
 
+    /// Runs a batch of one statement, which needs no savepoint: guards only read, and a statement that fails has
+    /// changed nothing. One that did something else than was expected takes the transaction with it.
+    fn single(&self, batch: &Batch, only: &Statement) -> Result<Outcome, DbError> {
+        let refused = |label, guard, position| Outcome::Refused {
+            label,
+            guard,
+            position,
+            recorded: false,
+        };
+        if let Some((position, label)) = self.first_failed_guard(&batch.guards)? {
+            return Ok(refused(label, true, position));
+        }
+        if !only.is_append {
+            self.known.forget_all();
+        }
+        let before = self.connection.total_changes();
+        if self.execute(only)? {
+            return Ok(Outcome::Committed);
+        }
+        if self.connection.total_changes() == before {
+            return Ok(refused(only.label, false, 0));
+        }
+        self.roll_back();
+        Ok(refused(only.label, false, 0))
+    }
+
     /// Runs guards and statements up to the first whose expectation fails.
     fn attempt(&self, batch: &Batch) -> Result<Option<Failed>, DbError> {
-        for (guard, statements) in [(true, &batch.guards), (false, &batch.statements)] {
-            if let Some((position, label)) = self.first_failure(statements)? {
-                return Ok(Some(Failed {
-                    label,
-                    guard,
-                    position,
-                }));
+        if let Some((position, label)) = self.first_failed_guard(&batch.guards)? {
+            return Ok(Some(Failed {
+                label,
+                guard: true,
+                position,
+            }));
+        }
+        let failed = self.first_failure(&batch.statements)?;
+        Ok(failed.map(|(position, label)| Failed {
+            label,
+            guard: false,
+            position,
+        }))
+    }
+
+    fn first_failed_guard(&self, guards: &[Statement]) -> Result<Option<(usize, &'static str)>, DbError> {
+        for (position, guard) in guards.iter().enumerate() {
+            let known = Known::of(guard);
+            if self.known.holds(&known) {
+                continue;
             }
+            if !self.execute(guard)? {
+                return Ok(Some((position, guard.label)));
+            }
+            self.known.keep(known);
         }
         Ok(None)
     }
 
     fn first_failure(&self, statements: &[Statement]) -> Result<Option<(usize, &'static str)>, DbError> {
         for (position, statement) in statements.iter().enumerate() {
+            if !statement.is_append {
+                self.known.forget_all();
+            }
             if !self.execute(statement)? {
                 return Ok(Some((position, statement.label)));
             }
@@ -258,12 +329,14 @@ impl Writer {
             guard,
             position,
         } = *failed;
+        self.known.forget_all();
         self.control("ROLLBACK TO member")?;
         let recorded = match batch.branch(label) {
             None => false,
             Some(statements) => self.first_failure(statements)?.is_none(),
         };
         if !recorded {
+            self.known.forget_all();
             self.control("ROLLBACK TO member")?;
         }
         Ok(Outcome::Refused {
@@ -312,6 +385,7 @@ impl Writer {
 
     /// Takes the member's changes back. If even that fails, gives the whole transaction up.
     fn undo(&self) {
+        self.known.forget_all();
         if self.connection.is_autocommit() {
             return;
         }
@@ -324,6 +398,7 @@ impl Writer {
     }
 
     fn roll_back(&self) {
+        self.known.forget_all();
         if self.connection.is_autocommit() {
             return;
         }
@@ -354,6 +429,7 @@ impl Writer {
     }
 
     fn migrate(&self, migrations: &'static [Migration]) -> Result<(), DbError> {
+        self.known.forget_all();
         self.health.check()?;
         self.rows(migrate::INFRASTRUCTURE.sqlite, &[])
             .map_err(|error| classify(&error, "migrate"))?;
