@@ -169,13 +169,15 @@ fn uuid_v7(now: Timestamp, random: &dyn Random) -> [u8; 16] {
 
 fn write_id(f: &mut fmt::Formatter<'_>, prefix: &str, bytes: [u8; 16]) -> fmt::Result {
     f.write_str(prefix)?;
-    let number = u128::from_be_bytes(bytes);
-    for position in (0..26).rev() {
-        let digit = usize::try_from((number >> (position * 5)) & 31).unwrap_or(0);
-        let character = ALPHABET.get(digit).copied().unwrap_or(b'0');
-        fmt::Write::write_char(f, char::from(character))?;
+    let mut number = u128::from_be_bytes(bytes);
+    let mut text = [b'0'; 26];
+    for place in text.iter_mut().rev() {
+        let digit = usize::try_from(number & 31).unwrap_or(0);
+        *place = ALPHABET.get(digit).copied().unwrap_or(b'0');
+        number >>= 5;
     }
-    Ok(())
+    // PROOF: the alphabet is ASCII.
+    f.write_str(std::str::from_utf8(&text).unwrap_or_default())
 }
 
 fn parse_id(text: &str, prefix: &'static str) -> Result<[u8; 16], IdError> {

@@ -27,6 +27,11 @@ impl Timestamp {
         self.0
     }
 
+    /// The hour of the day in UTC, 0 to 23.
+    pub const fn hour(self) -> i64 {
+        self.as_seconds().rem_euclid(86_400) / 3_600
+    }
+
     /// Whole seconds since the epoch, rounded down: a `NumericDate`.
     pub const fn as_seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)

@@ -127,6 +127,11 @@ pub fn own_token_profile(issuer: &str) -> Profile<'_> {
 }
 
 impl OwnToken {
+    /// Whether a token that was verified before is within its time at another moment.
+    pub fn is_of(&self, now: Timestamp) -> bool {
+        self.issued_at <= now && now < self.expires_at
+    }
+
     /// Reads verified claims of a token that we signed. `None` if they are not in the form that we write,
     /// which can only be a token of another version.
     pub fn read(claims: &VerifiedClaims) -> Option<Self> {

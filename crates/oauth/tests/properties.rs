@@ -259,7 +259,7 @@ mod tests {
             })
             .collect();
         OwnSubject {
-            token: OwnToken {
+            token: Arc::new(OwnToken {
                 id: TokenId::from_bytes([9; 16]),
                 subject: Subject::User(UserId::from_bytes([4; 16])),
                 audience: "https://id.example".to_owned(),
@@ -271,7 +271,7 @@ mod tests {
                 assurance: AgentAssurance::Secret,
                 issued_at: NOW,
                 expires_at: at(case.parent_seconds),
-            },
+            }),
             audience: None,
             audience_agent: None,
             agents,
@@ -409,7 +409,7 @@ mod tests {
         #[test]
         fn a_token_of_somebody_else_is_no_subject(case in case()) {
             let mut own = own_subject(&Case { is_hop: true, ..case.clone() });
-            own.token.may_act = Some(AgentId::from_bytes([99; 16]));
+            Arc::make_mut(&mut own.token).may_act = Some(AgentId::from_bytes([99; 16]));
             let subject = SubjectToken::Own(Box::new(own));
             prop_assert!(exchanged(&case, &subject).is_err());
         }

@@ -12,6 +12,7 @@ use cedar_policy as cedar;
 use chancery_core::call::{Obstacle, UsePlan, UseProposal};
 use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
 use chancery_core::proposal::Facts;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What policy says of a use.
@@ -71,7 +72,7 @@ pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
         actions: Vec::new(),
         reason: None,
     };
-    let Ok(evaluator) = Evaluator::new(set, facts) else {
+    let Ok(evaluator) = Evaluator::new(set, facts, set.index.reads_now()) else {
         evaluation.reason = Some(DenyReason::CallRefused);
         return evaluation;
     };
@@ -105,7 +106,8 @@ pub fn visible(set: &PolicySet, facts: &Facts) -> bool {
     if !set.reads_arguments(facts) {
         return evaluate_use(set, facts).reason.is_none();
     }
-    let Ok(evaluator) = Evaluator::new(set, facts) else {
+    // Partial evaluation wants every attribute of the schema.
+    let Ok(evaluator) = Evaluator::new(set, facts, true) else {
         return false;
     };
     let open = evaluator.called.call.obstacle.is_none()
@@ -121,14 +123,17 @@ impl PolicySet {
     /// sent as they were read. The arguments in the facts are not looked at.
     pub fn reads_arguments(&self, facts: &Facts) -> bool {
         // Facts that cannot be evaluated are refused; what they would read does not matter, but nothing is hidden.
-        let Ok(evaluator) = Evaluator::new(self, facts) else {
+        let Ok(called) = Called::of(facts) else {
             return true;
         };
-        let mut questions = vec![evaluator.call_question()];
-        questions.extend(evaluator.connection_question());
-        questions
-            .iter()
-            .any(|question| self.index.reads_arguments(&evaluator.slice(question)))
+        let principals = entities::principals(facts);
+        let mut questions = vec![Question::of_call(called)];
+        questions.extend(Question::of_connection(called));
+        questions.iter().any(|question| {
+            let action = entities::uid(Kind::Action, question.action);
+            let slice = self.index.slice(&action, &principals, &question.resources);
+            self.index.reads_arguments(&slice)
+        })
     }
 }
 
@@ -199,43 +204,57 @@ struct Question {
     resources: Vec<cedar::EntityUid>,
 }
 
+impl Question {
+    fn of_call(called: Called<'_>) -> Self {
+        Self {
+            action: called.call.action.as_str(),
+            target: format!("{}:{}", called.resource, called.call.target),
+            resources: called.targets(),
+        }
+    }
+
+    fn of_connection(called: Called<'_>) -> Option<Self> {
+        let name = called.call.connection.as_ref()?.name.as_str();
+        Some(Self {
+            action: "use_connection",
+            target: name.to_owned(),
+            resources: vec![entities::uid(Kind::Connection, name)],
+        })
+    }
+}
+
 impl<'a> Evaluator<'a> {
-    fn new(set: &'a PolicySet, facts: &'a Facts) -> Result<Self, FactError> {
+    fn new(set: &'a PolicySet, facts: &'a Facts, with_now: bool) -> Result<Self, FactError> {
         let called = Called::of(facts)?;
         Ok(Self {
             set,
             called,
             principals: entities::principals(facts),
             entities: called.entities()?,
-            context: called.context()?,
+            context: called.context(with_now)?,
         })
     }
 
     fn call_question(&self) -> Question {
-        Question {
-            action: self.called.call.action.as_str(),
-            target: format!("{}:{}", self.called.resource, self.called.call.target),
-            resources: self.called.targets(),
-        }
+        Question::of_call(self.called)
     }
 
     fn connection_question(&self) -> Option<Question> {
-        let name = self.called.call.connection.as_ref()?.name.as_str();
-        Some(Question {
-            action: "use_connection",
-            target: name.to_owned(),
-            resources: vec![entities::uid(Kind::Connection, name)],
-        })
+        Question::of_connection(self.called)
     }
 
     fn with_arguments(&self) -> Result<cedar::Entities, FactError> {
-        let all = self.entities.iter().cloned().chain(self.called.arguments()?);
+        let questions = [Some(self.call_question()), self.connection_question()];
         // The actions are there so that a policy may speak of their groups.
-        self.set
-            .actions
-            .clone()
-            .add_entities(all, None)
-            .map_err(FactError::of)
+        let actions = questions
+            .iter()
+            .flatten()
+            .flat_map(|question| self.set.action(question.action));
+        let mut all: HashMap<cedar::EntityUid, cedar::Entity> =
+            actions.map(|action| (action.uid(), action.clone())).collect();
+        let own = self.entities.iter().cloned().chain(self.called.arguments()?);
+        all.extend(own.map(|entity| (entity.uid(), entity)));
+        cedar::Entities::from_entities(all.into_values(), None).map_err(FactError::of)
     }
 
     fn slice(&self, question: &Question) -> Arc<cedar::PolicySet> {

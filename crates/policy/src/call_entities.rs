@@ -79,8 +79,8 @@ impl<'a> Called<'a> {
             .collect()
     }
 
-    pub(crate) fn context(&self) -> Result<Context, FactError> {
-        let mut pairs = entities::caller(self.facts);
+    pub(crate) fn context(&self, with_now: bool) -> Result<Context, FactError> {
+        let mut pairs = entities::caller(self.facts, with_now);
         let parent = self.facts.limits.parent.as_ref();
         let scopes = parent
             .map(|parent| parent.scopes_at(self.resource))

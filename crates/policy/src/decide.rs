@@ -2,6 +2,7 @@
 //! were asked for by name.
 
 use crate::entities::{self, FactError, Kind};
+use crate::memory::Evaluation;
 use crate::permit::Permit;
 use crate::set::PolicySet;
 use cedar_policy as cedar;
@@ -64,6 +65,14 @@ pub fn evaluate_again(set: &PolicySet, facts: &Facts) -> DecisionOutcome {
 
 /// Evaluates stored facts against a set: the rows, and the reason to refuse if there is one.
 pub fn evaluate(set: &PolicySet, facts: &Facts, for_chancery: bool) -> (Vec<ScopeRow>, Option<DenyReason>) {
+    if set.index.depends_on_time() {
+        return evaluate_now(set, facts, for_chancery);
+    }
+    set.memory
+        .evaluate(facts, for_chancery, || evaluate_now(set, facts, for_chancery))
+}
+
+fn evaluate_now(set: &PolicySet, facts: &Facts, for_chancery: bool) -> Evaluation {
     let evaluator = match Evaluator::new(set, facts) {
         Ok(evaluator) => evaluator,
         Err(error) => return (refused_rows(facts, &error), Some(DenyReason::ScopeRefused)),
@@ -102,7 +111,7 @@ impl<'a> Evaluator<'a> {
             set,
             facts,
             entities,
-            context: entities::issue_context(facts)?,
+            context: entities::issue_context(facts, set.index.reads_now())?,
             principals: entities::principals(facts),
         })
     }

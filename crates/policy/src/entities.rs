@@ -94,11 +94,11 @@ pub(crate) fn scope_uid(resource: &Name, scope: &Scope) -> EntityUid {
 }
 
 /// The context of a token proposal.
-pub(crate) fn issue_context(facts: &Facts) -> Result<Context, FactError> {
+pub(crate) fn issue_context(facts: &Facts, with_now: bool) -> Result<Context, FactError> {
     let grant_type = facts
         .grant_type
         .ok_or_else(|| FactError::of("a token is asked for without a grant type"))?;
-    let mut pairs = caller(facts);
+    let mut pairs = caller(facts, with_now);
     pairs.push(text("grant_type", grant_type.as_str()));
     if let Some(from) = &facts.delegated_by {
         pairs.push((
@@ -109,14 +109,14 @@ pub(crate) fn issue_context(facts: &Facts) -> Result<Context, FactError> {
     Context::from_pairs(pairs).map_err(FactError::of)
 }
 
-/// What the context of every request of an agent has: who asks, for whom, when.
-pub(crate) fn caller(facts: &Facts) -> Vec<(String, Value)> {
+/// What the context of every request of an agent has: who asks, for whom, when. The exact time is left out where no
+/// policy reads it: Cedar parses it anew from text for each request.
+pub(crate) fn caller(facts: &Facts, with_now: bool) -> Vec<(String, Value)> {
     let chain = facts
         .chain
         .iter()
         .map(|name| Value::new_entity_uid(uid(Kind::Agent, name.as_str())));
     let depth = i64::try_from(facts.chain.len()).unwrap_or(i64::MAX);
-    let hour = facts.now.as_seconds().rem_euclid(86_400) / 3_600;
     let mut pairs = vec![
         text("assurance", facts.assurance.as_str()),
         text("client", facts.client.as_str()),
@@ -126,9 +126,11 @@ pub(crate) fn caller(facts: &Facts) -> Vec<(String, Value)> {
             "instance".to_owned(),
             Value::new_entity_uid(uid(Kind::Instance, facts.client.as_str())),
         ),
-        ("now".to_owned(), datetime(facts.now)),
-        ("hour".to_owned(), Value::new_long(hour)),
+        ("hour".to_owned(), Value::new_long(facts.now.hour())),
     ];
+    if with_now {
+        pairs.push(("now".to_owned(), datetime(facts.now)));
+    }
     if let Some(user) = &facts.user {
         let age = i64::try_from(facts.now.since(user.as_of).as_seconds()).unwrap_or(i64::MAX);
         pairs.push((

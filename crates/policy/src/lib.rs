@@ -14,6 +14,7 @@
 
 mod call_entities;
 mod entities;
+mod memory;
 mod reads;
 
 pub mod call;

@@ -1,5 +1,6 @@
-//! Which arguments of a call a policy reads, found in the policy's own text: so that arguments are made
-//! unambiguous wherever a decision depends on them, and are named where one is explained.
+//! What a policy reads of the context, found in the policy's own text: which arguments of a call, so that they are
+//! made unambiguous wherever a decision depends on them, and are named where one is explained; and whether it reads
+//! the time, which is dear to give to Cedar.
 
 use cedar_policy as cedar;
 use serde_json::Value;
@@ -12,18 +13,37 @@ pub(crate) fn arguments(policy: &cedar::Policy) -> Option<BTreeSet<String>> {
     let Ok(policy) = policy.to_json() else {
         return Some(BTreeSet::new());
     };
-    let mut walk = Walk::default();
+    let mut walk = Walk::of(ARGUMENTS);
     walk.value(policy.get("conditions").unwrap_or(&Value::Null));
     walk.reads.then_some(walk.names)
 }
 
-#[derive(Debug, Default)]
+/// Whether a policy reads this attribute of the context, or the whole context.
+pub(crate) fn attribute(policy: &cedar::Policy, name: &'static str) -> bool {
+    let Ok(policy) = policy.to_json() else {
+        return true;
+    };
+    let mut walk = Walk::of(name);
+    walk.value(policy.get("conditions").unwrap_or(&Value::Null));
+    walk.reads
+}
+
+#[derive(Debug)]
 struct Walk {
+    attribute: &'static str,
     reads: bool,
     names: BTreeSet<String>,
 }
 
 impl Walk {
+    const fn of(attribute: &'static str) -> Self {
+        Self {
+            attribute,
+            reads: false,
+            names: BTreeSet::new(),
+        }
+    }
+
     fn value(&mut self, value: &Value) {
         match value {
             Value::Array(items) => items.iter().for_each(|item| self.value(item)),
@@ -43,7 +63,7 @@ impl Walk {
             // The whole context, by itself.
             "Var" => self.reads |= operands == "context",
             "." | "has" if of_context(operands) => {
-                self.reads |= operands.get("attr").and_then(Value::as_str) == Some(ARGUMENTS);
+                self.reads |= operands.get("attr").and_then(Value::as_str) == Some(self.attribute);
             }
             "getTag" | "hasTag" => {
                 self.name(operands);
@@ -55,7 +75,7 @@ impl Walk {
 
     /// Notes the tag's name, if the tag is one of an argument and is written out.
     fn name(&mut self, operands: &Value) {
-        let mut inner = Self::default();
+        let mut inner = Self::of(self.attribute);
         inner.value(operands.get("left").unwrap_or(&Value::Null));
         let name = operands.get("right").and_then(|right| right.get("Value"));
         if inner.reads {
@@ -71,6 +91,10 @@ fn of_context(operands: &Value) -> bool {
 }
 
 const ARGUMENTS: &str = "arguments";
+/// The exact time.
+pub(crate) const NOW: &str = "now";
+/// How long ago the issuer vouched for a person.
+pub(crate) const AGE: &str = "user_facts_age";
 
 #[cfg(test)]
 mod tests {
@@ -112,6 +136,30 @@ mod tests {
             "context.arguments.number.hasTag(resource.name)",
         ] {
             assert_eq!(of(condition), Some(Vec::new()), "{condition}");
+        }
+    }
+
+    #[test]
+    fn whatever_might_read_the_time_is_taken_to() {
+        let reads = |condition: &str| {
+            let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+            attribute(&cedar::Policy::from_str(&text).unwrap(), NOW)
+        };
+        for condition in [
+            r#"context.now < datetime("2100-01-01")"#,
+            r#"context["n\u{6f}w"] < datetime("2100-01-01")"#,
+            "context has now",
+            "context == {a: 1}",
+            r#"(if true then context else context).now < datetime("2100-01-01")"#,
+        ] {
+            assert!(reads(condition), "{condition}");
+        }
+        for condition in [
+            "context.hour > 3",
+            r#"context.client == "now""#,
+            "principal has now",
+        ] {
+            assert!(!reads(condition), "{condition}");
         }
     }
 }

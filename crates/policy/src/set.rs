@@ -1,8 +1,10 @@
 //! Policy sets: parsed, validated strictly against the schema, and indexed, once.
 
 use crate::manage::{self, ManagementAction};
+use crate::memory::Memory;
 use crate::slice::Index;
 use cedar_policy as cedar;
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr as _;
 
@@ -11,8 +13,10 @@ pub struct PolicySet {
     text: String,
     hash: String,
     pub(crate) index: Index,
+    pub(crate) memory: Memory,
     pub(crate) authorizer: cedar::Authorizer,
     pub(crate) actions: cedar::Entities,
+    lines: HashMap<String, Vec<cedar::Entity>>,
     pub(crate) schema: cedar::Schema,
 }
 
@@ -67,7 +71,9 @@ impl PolicySet {
             text: text.to_owned(),
             hash: hash(text),
             index: Index::build(floor.into_iter().chain(own), &actions),
+            memory: Memory::default(),
             authorizer: cedar::Authorizer::new(),
+            lines: lines(&actions),
             actions,
             schema,
         };
@@ -91,6 +97,11 @@ impl PolicySet {
         self.index.ids()
     }
 
+    /// An action and the groups that it is in.
+    pub(crate) fn action(&self, name: &str) -> &[cedar::Entity] {
+        self.lines.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
     fn check_repairable(&self) -> Result<(), PolicyError> {
         for manager in manage::repairers() {
             let request = manage::repair_request(manager);
@@ -108,6 +119,16 @@ impl fmt::Debug for PolicySet {
             .field("hash", &self.hash)
             .finish_non_exhaustive()
     }
+}
+
+fn lines(actions: &cedar::Entities) -> HashMap<String, Vec<cedar::Entity>> {
+    let line = |action: &cedar::Entity| {
+        let groups = actions.ancestors(&action.uid()).into_iter().flatten();
+        let groups = groups.filter_map(|group| actions.get(group)).cloned();
+        std::iter::once(action.clone()).chain(groups).collect()
+    };
+    let id = |action: &cedar::Entity| action.uid().id().unescaped().to_owned();
+    actions.iter().map(|action| (id(action), line(action))).collect()
 }
 
 pub(crate) fn schema() -> Result<cedar::Schema, PolicyError> {

@@ -17,6 +17,8 @@ pub(crate) struct Index {
     by_action: HashMap<cedar::EntityUid, Shelf>,
     /// The policies that read arguments of calls, and the arguments that each names.
     reads: HashMap<cedar::PolicyId, BTreeSet<String>>,
+    reads_now: bool,
+    reads_age: bool,
     slices: RwLock<HashMap<Vec<usize>, Arc<cedar::PolicySet>>>,
 }
 
@@ -46,6 +48,8 @@ impl Index {
             .filter_map(|policy| Some((policy.id().clone(), reads::arguments(policy)?)))
             .collect();
         Self {
+            reads_now: any_reads(&policies, reads::NOW),
+            reads_age: any_reads(&policies, reads::AGE),
             policies,
             by_action,
             reads,
@@ -83,6 +87,16 @@ impl Index {
             slices.insert(key, slice.clone());
         }
         slice
+    }
+
+    /// Whether any policy reads the exact time.
+    pub(crate) const fn reads_now(&self) -> bool {
+        self.reads_now
+    }
+
+    /// Whether what comes out may differ from one moment to the next within an hour.
+    pub(crate) const fn depends_on_time(&self) -> bool {
+        self.reads_now || self.reads_age
     }
 
     /// Whether any policy of a slice reads arguments of a call.
@@ -160,6 +174,10 @@ impl fmt::Debug for Index {
             .field("policies", &self.policies.len())
             .finish_non_exhaustive()
     }
+}
+
+fn any_reads(policies: &[cedar::Policy], attribute: &'static str) -> bool {
+    policies.iter().any(|policy| reads::attribute(policy, attribute))
 }
 
 fn applies_to(policy: &cedar::Policy, action: &cedar::EntityUid, actions: &cedar::Entities) -> bool {

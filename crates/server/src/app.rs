@@ -7,6 +7,7 @@ use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
 use crate::error::Failure;
 use crate::gateway::Gateway;
 use crate::issue::flood::Flood;
+use crate::issue::own::Verified;
 use crate::jobs::feed::FeedPosition;
 use crate::jobs::freshness::Freshness;
 use crate::listener::TrustedProxies;
@@ -39,6 +40,8 @@ pub struct App {
     pub tenants: Tenants,
     /// The cached directory.
     pub directory: Directory,
+    /// Tokens of ours that were verified before.
+    pub verified: Verified,
     /// How fresh this node's view is.
     pub freshness: Freshness,
     /// How far the revocation feed was read.

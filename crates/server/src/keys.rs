@@ -3,6 +3,7 @@
 
 use crate::error::Failure;
 use crate::record::EventSeal;
+use crate::setup::sha256;
 use aws_lc_rs::hmac;
 use chancery_audit::{NoteSigner, Origin, VerifierKey};
 use chancery_core::id::{Id as _, KeyId, TenantId, TokenId};
@@ -31,6 +32,7 @@ pub struct TenantKeys {
     checkpoint_seed: Secret<Vec<u8>>,
     tokens: Vec<TokenKey>,
     published: JwkSet,
+    published_digest: [u8; 32],
 }
 
 struct TokenKey {
@@ -119,6 +121,7 @@ impl TenantKeys {
             checkpoint_seed: checkpoint_seed
                 .ok_or_else(|| Failure::Internal("the tenant has no checkpoint key".to_owned()))?,
             published: JwkSet::from_keys(public),
+            published_digest: published_digest(&tokens),
             tokens,
             tenant_key,
         })
@@ -145,6 +148,11 @@ impl TenantKeys {
     /// The public keys, those to come and those that retire included.
     pub fn published(&self) -> &JwkSet {
         &self.published
+    }
+
+    /// Names the set of public keys: it changes with each key that comes or goes.
+    pub(crate) const fn published_digest(&self) -> &[u8; 32] {
+        &self.published_digest
     }
 
     /// Whether a key of this algorithm signs.
@@ -224,6 +232,11 @@ impl TenantKeys {
     ) -> Result<SigningKeyRow, Failure> {
         generate_token_key(&self.tenant_key, algorithm, state, now, random)
     }
+}
+
+fn published_digest(tokens: &[TokenKey]) -> [u8; 32] {
+    let names: Vec<&str> = tokens.iter().map(|token| token.kid.as_str()).collect();
+    sha256(names.join(" ").as_bytes())
 }
 
 impl fmt::Debug for TenantKeys {

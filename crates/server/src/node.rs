@@ -7,6 +7,7 @@ use crate::egress::{AllowedHost, Egress, EgressConfig};
 use crate::error::Failure;
 use crate::gateway::Gateway;
 use crate::issue::flood::{self, Flood};
+use crate::issue::own::Verified;
 use crate::jobs::feed::{self, FeedPosition};
 use crate::jobs::freshness::Freshness;
 use crate::jobs::{self, expiry};
@@ -208,6 +209,7 @@ pub async fn open_with(
         feed: FeedPosition::new(end),
         checks_clock,
         flood: Flood::default(),
+        verified: Verified::default(),
         gateway: Gateway::default(),
         proxies: config.proxies,
         egress: egress.clone(),

@@ -40,7 +40,7 @@ pub enum SubjectToken {
 #[derive(Clone, Debug)]
 pub struct OwnSubject {
     /// The token.
-    pub token: OwnToken,
+    pub token: Arc<OwnToken>,
     /// The resource that is its audience; `None` if the audience is Chancery itself.
     pub audience: Option<Arc<Resource>>,
     /// The agent behind that resource, if there is one.

@@ -213,6 +213,20 @@ fn an_evaluation_error_is_a_deny() {
 }
 
 #[test]
+fn a_policy_that_reads_the_time_sees_it() {
+    let rule = |operator: &str| {
+        let text = format!(
+            "{}\n@id(\"time\") forbid (principal is Agent, action == Action::\"issue_token\", resource is Scope) \
+             when {{ context.now {operator} datetime(\"2001-01-01\") }};",
+            crate::DEFAULT_POLICIES
+        );
+        let set = PolicySet::compile(&text).unwrap();
+        matches!(decide(&set, proposal(facts())), Verdict::Permit(_))
+    };
+    assert_ne!(rule("<"), rule(">="));
+}
+
+#[test]
 fn facts_fit_the_schema() {
     let mut facts = facts();
     facts.user = Some(alice());
@@ -220,7 +234,7 @@ fn facts_fit_the_schema() {
     facts.chain = vec![name("bot"), name("planner")];
     facts.instance = BTreeMap::from([("pod".to_owned(), "web-1".to_owned())]);
     let schema = crate::set::schema().unwrap();
-    let context = entities::issue_context(&facts).unwrap();
+    let context = entities::issue_context(&facts, true).unwrap();
     let request = cedar::Request::new(
         entities::uid(Kind::Agent, "bot"),
         entities::uid(Kind::Action, "issue_token"),

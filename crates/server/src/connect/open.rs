@@ -5,16 +5,17 @@ use crate::connect::find::guarded;
 use crate::connect::{bound_to, destination_fingerprint};
 use crate::error::Failure;
 use crate::tenants::Served;
-use chancery_core::connection::{Connection, ConnectionSpec, Placement};
-use chancery_core::id::Id as _;
+use chancery_core::connection::{Connection, Placement};
+use chancery_core::id::{ConnectedAccountId, Id as _, TenantId};
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
 use chancery_core::secret::Secret;
 use chancery_policy::UsePermit;
 use chancery_store::connected_account::{Opening, find_sealed};
-use chancery_store::record;
 use chancery_vault::Sealed;
+use moka::sync::Cache;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An opened credential: every part with its place. Values do not print, and are wiped when it is dropped.
 #[derive(Debug)]
@@ -60,8 +61,9 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
     };
     let connection_version = version(Noun::Connection, usage.connection.as_bytes())?;
 
-    // 1. The connection as it was decided on.
-    let connection = record::find_by_id::<ConnectionSpec>(&app.db, tenant, usage.connection).await?;
+    // 1. The connection as it was decided on. What was decided on was asserted when the decision was recorded; a
+    // change since is known here at once if this node made it, and by the feed if another did.
+    let connection = app.directory.connections.find(tenant, usage.connection).await?;
     let connection = connection
         .filter(|found| found.state.is_active() && found.version == connection_version)
         .ok_or(Failure::Stale("the connection was changed"))?;
@@ -72,25 +74,52 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
         return without_account(&connection);
     };
 
-    // 2. What is sealed for the account, if the account too is as it was decided on.
+    // 2. The account too.
+    let account_version = version(Noun::ConnectedAccount, account.id.as_bytes())?;
+    let stored = app.directory.accounts.find(tenant, account.id).await?;
+    if !stored.is_some_and(|stored| stored.state.is_active() && stored.version == account_version) {
+        return Err(Failure::Stale("the account was changed"));
+    }
+
+    // 3. What is sealed for it opens only with what the permit says it is bound to: whatever was moved here does not.
     let opening = Opening {
         account: account.id,
-        account_version: version(Noun::ConnectedAccount, account.id.as_bytes())?,
+        account_version,
         connection: usage.connection,
         connection_version,
     };
-    let sealed = find_sealed(&app.db, tenant, opening).await?;
-    let sealed = sealed.ok_or(Failure::Stale("the account was changed, or has no credential"))?;
-
-    // 3. Open it with what the permit says it is bound to: whatever was moved here does not open.
-    let sealed = Sealed::parse(&sealed).map_err(Failure::internal)?;
     let bound = bound_to(
         tenant,
         (account.id, account.owner),
         (usage.connection, usage.fingerprint),
     );
-    let content = chancery_vault::open(served.keys.vault(), &bound, &sealed).map_err(Failure::internal)?;
+    let unseal = |sealed: &[u8]| {
+        let sealed = Sealed::parse(sealed).map_err(Failure::internal)?;
+        chancery_vault::open(served.keys.vault(), &bound, &sealed).map_err(Failure::internal)
+    };
+    let cache = &app.gateway.sealed.0;
+    let known = cache.get(&(tenant, account.id, account_version));
+    // One that was sealed again since, with a new tenant key, is read again.
+    if let Some(Ok(content)) = known.map(|sealed| unseal(&sealed)) {
+        return placed(&connection, &content);
+    }
+    let sealed = find_sealed(&app.db, tenant, opening).await?;
+    let sealed: Arc<[u8]> = sealed
+        .ok_or(Failure::Stale("the account was changed, or has no credential"))?
+        .into();
+    let content = unseal(&sealed)?;
+    cache.insert((tenant, account.id, account_version), sealed);
     placed(&connection, &content)
+}
+
+/// Sealed credentials as they were read, under the version of their account, which every new value raises.
+#[derive(Debug)]
+pub struct SealedCache(Cache<(TenantId, ConnectedAccountId, u64), Arc<[u8]>>);
+
+impl Default for SealedCache {
+    fn default() -> Self {
+        Self(Cache::new(MAX_SEALED))
+    }
 }
 
 fn without_account(connection: &Connection) -> Result<OpenedCredential, Failure> {
@@ -117,3 +146,5 @@ fn placed(connection: &Connection, content: &Secret<Vec<u8>>) -> Result<OpenedCr
     }
     Ok(OpenedCredential { parts })
 }
+
+const MAX_SEALED: u64 = 10_000;

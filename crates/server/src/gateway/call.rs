@@ -14,6 +14,7 @@ use crate::gateway::upstream::Onward;
 use crate::gateway::{relaying, session, target};
 use crate::tenants::Served;
 use bytes::Bytes;
+use chancery_core::decision::Decision;
 use chancery_core::json::JsonLimits;
 use chancery_core::name::Name;
 use chancery_core::resource::{Resource, Upstream};
@@ -183,9 +184,12 @@ async fn asked(
     match call {
         Call::Decided(target) => {
             let (wanted, body) = decided(app, served, entered, (request, &target), (manifest, body)).await?;
-            hide(app, served, entered, (request, era, &target), manifest, &wanted).await?;
-            let permit = permitted(app, served, entered, wanted, context).await?;
-            Ok((permit, body, None))
+            match decide(app, served, &entered.caller, wanted, entered.now).await? {
+                Decided::Permitted(permit) => Ok((permit, body, None)),
+                Decided::Refused(decision) => {
+                    Err(refusal(app, served, entered, (request, era, &target), manifest, &decision).await?)
+                }
+            }
         }
         Call::Listing(listing) => {
             let permit = permitted(app, served, entered, target::session(&request.method), context).await?;
@@ -248,35 +252,25 @@ async fn decided(
     Ok((wanted, Bytes::copy_from_slice(canonical.body())))
 }
 
-/// What the caller may not know of is unknown, and looks like what does not exist. The attempt is recorded.
-async fn hide(
+/// What the caller is told of a refusal. What it may not know of is unknown, and looks like what does not exist.
+async fn refusal(
     app: &App,
     served: &Served,
     entered: &Entered,
     (request, era, target): (&Request, Era, &Target),
     manifest: &Manifest,
-    wanted: &Wanted,
-) -> Result<(), Rejection> {
+    decision: &Decision,
+) -> Result<Rejection, Rejection> {
     let (listing, key) = match target {
         Target::Tool { name } => (Listing::Tools, name),
         Target::Prompt { name } | Target::PromptCompletion { name } => (Listing::Prompts, name),
         Target::Resource { uri } | Target::Subscription { uri, .. } => (Listing::Resources, uri),
         Target::TemplateCompletion { uri } => (Listing::ResourceTemplates, uri),
     };
-    if is_shown(
-        app,
-        served,
-        &entered.caller,
-        manifest,
-        (listing, key),
-        entered.now,
-    )
-    .await?
-    {
-        return Ok(());
+    let (caller, now) = (&entered.caller, entered.now);
+    if is_shown(app, served, caller, manifest, (listing, key), now).await? {
+        return Ok(denial(decision, Some((request, era)), &caller.resource));
     }
-    // SECURITY: decided all the same, so that the log has it; if policy permits what is hidden, nothing is sent.
-    decide(app, served, &entered.caller, wanted.clone(), entered.now).await?;
     let error = match listing {
         Listing::Tools => ErrorResponse::unknown_tool(&request.id, key),
         Listing::Prompts => ErrorResponse::unknown_prompt(&request.id, key),
@@ -284,7 +278,7 @@ async fn hide(
             ErrorResponse::unknown_resource(&request.id, era, key)
         }
     };
-    Err(Rejection::malformed(error, Some(era)))
+    Ok(Rejection::malformed(error, Some(era)))
 }
 
 /// Decides and records; a refusal becomes what the client is told.

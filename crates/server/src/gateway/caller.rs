@@ -137,7 +137,7 @@ async fn behind(
         chancery_oauth::authentication::guard(Noun::Resource, &*resource),
     );
     Ok(Some(Caller {
-        token: Arc::new(token),
+        token,
         guards,
         resource,
         agent,

@@ -24,4 +24,6 @@ pub mod upstream;
 pub struct Gateway {
     /// What servers say of their tools.
     pub manifests: manifest::Manifests,
+    /// Sealed credentials that were read before.
+    pub sealed: crate::connect::open::SealedCache,
 }

@@ -33,7 +33,7 @@ pub async fn revoke(
             .map(|single_use| token::consume(tenant, single_use)),
     );
     let mut changed = Vec::new();
-    let found = own::verify(served, request.token.expose_secret(), now);
+    let found = own::verify(app, served, request.token.expose_secret(), now);
     if let Some(token) = found.filter(|token| token.client == client.client().id) {
         let event = Event {
             id: EventId::generate(now, &*app.random),
