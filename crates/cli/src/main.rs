@@ -101,6 +101,10 @@ enum Command {
     Audit(audit::AuditArguments),
 }
 
+/// Every request allocates on one thread and frees on another; musl's own allocator is slow at both.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if rustls::crypto::aws_lc_rs::default_provider()

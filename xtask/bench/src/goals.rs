@@ -10,7 +10,7 @@ pub(crate) fn judge(report: &mut Report) {
         cost(report),
         exchange(report),
         introspection(report),
-        gateway(),
+        gateway(report),
         growth(
             report,
             "P7",
@@ -181,13 +181,24 @@ fn introspection(report: &Report) -> Verdict {
     }
 }
 
-fn gateway() -> Verdict {
+fn gateway(report: &Report) -> Verdict {
+    let figure = |way: &str, what: &str| report.find("calls", &format!("{way}, 1 conn: {what}"));
+    let added = |what| Some(figure("gateway", what)? - figure("direct", what)?);
+    let (p50, p99) = (added("p50"), added("p99"));
+    let at_16 = report.find("calls", "gateway, 16 conn: rate");
+    let other = figure("mcp-proxy", "p50").zip(figure("direct", "p50"));
     Verdict {
         goal: "P6",
-        found: "there is no gateway yet".to_owned(),
-        must: None,
-        aim: None,
-        bound: "",
+        found: format!(
+            "added p50 {} ms, p99 {} ms; {} calls per second at 16 connections; mcp-proxy adds {} ms",
+            text(p50),
+            text(p99),
+            text(at_16),
+            text(other.map(|(through, direct)| through - direct))
+        ),
+        must: p50.zip(p99).map(|(p50, p99)| p50 <= 0.4 && p99 <= 1.5),
+        aim: p50.map(|p50| p50 <= 0.2),
+        bound: "the durable record: one sync before the call leaves",
     }
 }
 

@@ -1,5 +1,5 @@
 //! As much HTTP/1.1 as a load generator needs: prepared requests over a connection kept alive, and answers with
-//! a `Content-Length`. Nothing is allocated per request beyond the answer's bytes.
+//! a `Content-Length` or in chunks, which are left as they are. Nothing is allocated per request beyond the answer's bytes.
 
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
@@ -19,8 +19,16 @@ pub(crate) struct Connection {
 pub(crate) struct Answer {
     /// The status.
     pub(crate) status: u16,
+    head: String,
     /// The body.
     pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        header(&self.head, name).map(str::to_owned)
+    }
 }
 
 impl Connection {
@@ -39,9 +47,7 @@ impl Connection {
         self.stream.write_all(request).await?;
         self.buffer.clear();
         loop {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                bail!("the server closed the connection");
-            }
+            self.more().await?;
             if let Some(head) = find(&self.buffer, b"\r\n\r\n") {
                 return self.rest(head + 4).await;
             }
@@ -54,23 +60,36 @@ impl Connection {
             .get(9..12)
             .and_then(|code| code.parse().ok())
             .context("no status")?;
-        let mut length = None;
-        for line in head.lines() {
-            if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse::<usize>().ok();
+        if header(&head, "transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
+            while !self.buffer.ends_with(b"\r\n0\r\n\r\n") {
+                self.more().await?;
             }
+            let body = self.buffer.get(start..).unwrap_or_default().to_vec();
+            return Ok(Answer { status, head, body });
         }
-        let end = start + length.context("an answer without Content-Length")?;
+        let length = header(&head, "content-length").and_then(|length| length.parse::<usize>().ok());
+        // 202 and 204 have no body, and need not say so.
+        let length = length.or((status == 202 || status == 204).then_some(0));
+        let end = start + length.context("an answer of unknown length")?;
         while self.buffer.len() < end {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                bail!("the server closed the connection");
-            }
+            self.more().await?;
         }
         let body = self.buffer.get(start..end).unwrap_or_default().to_vec();
-        Ok(Answer { status, body })
+        Ok(Answer { status, head, body })
     }
+
+    async fn more(&mut self) -> Result<()> {
+        if self.stream.read_buf(&mut self.buffer).await? == 0 {
+            bail!("the server closed the connection");
+        }
+        Ok(())
+    }
+}
+
+fn header<'a>(head: &'a str, wanted: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    found.map(|(_, value)| value.trim())
 }
 
 /// A prepared POST of a form.

@@ -10,6 +10,7 @@
 
 mod bulk;
 mod crash;
+mod gateway;
 mod goals;
 mod grants;
 mod growth;
@@ -39,11 +40,20 @@ struct Plan {
     postgres: Option<String>,
     /// The folder with the npm package `oidc-provider` and a program that serves it.
     oidc_provider: Option<PathBuf>,
+    /// The program `mcp-proxy` to compare with.
+    mcp_proxy: Option<PathBuf>,
     /// A smoke run.
     is_quick: bool,
     /// How many times to kill the server under load.
     kills: usize,
+    /// The parts to run; all if none is named.
+    only: Vec<String>,
 }
+
+/// The parts of a run, in their order. The machine's limits are always taken.
+const PARTS: [&str; 9] = [
+    "grants", "calls", "others", "startup", "agents", "policies", "log", "crash", "postgres",
+];
 
 impl Plan {
     fn read(arguments: impl Iterator<Item = String>) -> Result<Self> {
@@ -53,8 +63,10 @@ impl Plan {
             results: PathBuf::new(),
             postgres: None,
             oidc_provider: None,
+            mcp_proxy: None,
             is_quick: false,
             kills: 0,
+            only: Vec::new(),
         };
         let mut arguments = arguments;
         while let Some(name) = arguments.next() {
@@ -69,15 +81,24 @@ impl Plan {
                 "--folder" => plan.folder = value()?.into(),
                 "--results" => plan.results = value()?.into(),
                 "--postgres" => plan.postgres = Some(value()?),
+                "--mcp-proxy" => plan.mcp_proxy = Some(value()?.into()),
                 "--oidc-provider" => plan.oidc_provider = Some(value()?.into()),
                 "--kills" => plan.kills = value()?.parse()?,
+                "--only" => plan.only.extend(value()?.split(',').map(str::to_owned)),
                 _ => bail!("unknown argument `{name}`"),
             }
+        }
+        if let Some(unknown) = plan.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
+            bail!("no part `{unknown}`; there are {}", PARTS.join(", "));
         }
         if plan.kills == 0 {
             plan.kills = if plan.is_quick { 1 } else { 5 };
         }
         Ok(plan)
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == part)
     }
 
     /// How long each measurement lasts, after a warm-up of a quarter of it.
@@ -95,6 +116,9 @@ fn main() -> Result<()> {
     if arguments.peek().is_some_and(|first| first == "bare-http") {
         return machine::serve_bare_http();
     }
+    if arguments.peek().is_some_and(|first| first == "mcp-server") {
+        return gateway::serve_mcp();
+    }
     let plan = Plan::read(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -105,14 +129,19 @@ fn main() -> Result<()> {
 async fn run(plan: &Plan) -> Result<()> {
     let mut report = report::Report::default();
     machine::measure(plan, &mut report).await?;
-    grants::measure(plan, &mut report).await?;
-    others::measure(plan, &mut report).await?;
-    startup::measure(plan, &mut report).await?;
-    growth::agents(plan, &mut report).await?;
-    growth::policies(plan, &mut report).await?;
-    growth::log(plan, &mut report).await?;
-    crash::measure(plan, &mut report).await?;
-    grants::on_postgres(plan, &mut report).await?;
+    for part in PARTS.into_iter().filter(|part| plan.has(part)) {
+        match part {
+            "grants" => grants::measure(plan, &mut report).await?,
+            "calls" => gateway::measure(plan, &mut report).await?,
+            "others" => others::measure(plan, &mut report).await?,
+            "startup" => startup::measure(plan, &mut report).await?,
+            "agents" => growth::agents(plan, &mut report).await?,
+            "policies" => growth::policies(plan, &mut report).await?,
+            "log" => growth::log(plan, &mut report).await?,
+            "crash" => crash::measure(plan, &mut report).await?,
+            _ => grants::on_postgres(plan, &mut report).await?,
+        }
+    }
     goals::judge(&mut report);
     report.keep(&plan.results)
 }

@@ -5,6 +5,7 @@ use crate::http::{self, Connection};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::fs;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -83,6 +84,8 @@ impl Place {
             "serve",
             "--log",
             "error",
+            "--allow-hosts",
+            "127.0.0.1",
             "--public-url",
             &self.base(),
             "--listen",
@@ -134,6 +137,25 @@ impl Server {
             .or_else(|| value.get("items"))
             .unwrap_or(&value);
         steps.as_array().cloned().context("`apply` prints its steps")
+    }
+
+    /// Runs a command of the administrator's, with this on its standard input.
+    pub(crate) fn run(&self, arguments: &[&str], input: &str) -> Result<()> {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("--socket")
+            .arg(self.data.join("chancery.sock"))
+            .args(arguments);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let mut stdin = child.stdin.take().context("no standard input")?;
+        stdin.write_all(input.as_bytes())?;
+        drop(stdin);
+        ensure!(
+            child.wait()?.success(),
+            "`chancery {}` failed",
+            arguments.join(" ")
+        );
+        Ok(())
     }
 
     /// Resident memory in MiB.
