@@ -321,6 +321,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/cli/src/serve.rs",
     "crates/core/src/secret.rs",
     "crates/oauth/src/request/client.rs",
+    "crates/server/src/connect/inspect.rs",
     "crates/server/src/connect/key.rs",
     "crates/server/src/connect/open.rs",
     "crates/server/src/directory/apply.rs",
