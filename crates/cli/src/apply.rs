@@ -101,6 +101,20 @@ pub(crate) fn show(steps: &Value, plan: bool) {
             print::line(&format!("    secret, shown once: {secret}"));
         }
     }
+    count(changed, steps.len(), plan);
+}
+
+/// Prints how much was done, or would be.
+pub(crate) fn show_count(steps: &Value, plan: bool) {
+    let steps = steps.get("steps").and_then(Value::as_array).map(Vec::as_slice);
+    let steps = steps.unwrap_or_default();
+    let changed = steps
+        .iter()
+        .filter(|step| field(step, &["action"]) != "unchanged");
+    count(changed.count(), steps.len(), plan);
+}
+
+fn count(changed: usize, all: usize, plan: bool) {
     let verb = if plan { "would change" } else { "changed" };
-    print::line(&format!("{changed} of {} {verb}", steps.len()));
+    print::line(&format!("{changed} of {all} {verb}"));
 }

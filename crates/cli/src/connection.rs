@@ -274,7 +274,8 @@ where
         .context("the server did not answer")
 }
 
-fn tls_config() -> rustls::ClientConfig {
+/// TLS with the public roots.
+pub(crate) fn tls_config() -> rustls::ClientConfig {
     let roots = rustls::RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };

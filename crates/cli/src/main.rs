@@ -1,12 +1,15 @@
 //! The `chancery` command: reading arguments, calling the server, printing for people or as JSON.
 
 mod account;
+mod add;
 mod agent;
 mod apply;
 mod audit;
 mod binding;
+mod calls;
 mod client;
 mod connection;
+mod credentials;
 mod demo;
 mod dev;
 mod doctor;
@@ -14,17 +17,25 @@ mod enrol;
 mod key;
 mod kill;
 mod logging;
+mod loopback;
+mod mcp;
+mod me;
 mod noun;
 mod policy;
 mod print;
 mod resource;
 mod root_key;
+mod run;
 mod sample;
 mod serve;
 mod shorthand;
+mod snippet;
 mod tenant;
 mod token;
+mod tokens;
+mod upstream;
 mod why;
+mod wire;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -58,6 +69,16 @@ enum Command {
     Enrol(enrol::EnrolArguments),
     /// Print a new one-time enrolment code. Needs the root key and the database.
     Recover(enrol::RecoverArguments),
+    /// Put an MCP server behind the gateway: look at its tools, propose scopes, store them with its key.
+    Add(add::AddArguments),
+    /// Start a program as an agent: a local proxy proves it and renews its tokens. Ends with what the program ends with.
+    Run(run::RunArguments),
+    /// Bridges between programs that speak MCP on standard input and output, and HTTP.
+    Mcp(mcp::McpArguments),
+    /// Print configuration for a client, ready to paste, without a secret.
+    Snippet(snippet::SnippetArguments),
+    /// What agents called, as sentences.
+    Calls(calls::CallsArguments),
     /// Apply a file of nouns, or show with --plan what it would change.
     Apply(apply::ApplyArguments),
     /// Print everything stored as a file for `apply`.
@@ -122,7 +143,7 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             print::failure(&error);
             ExitCode::FAILURE
@@ -130,14 +151,20 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let Arguments {
         connection,
         json,
         command,
     } = arguments;
     let output = print::Output { json };
-    match command {
+    let done = match command {
+        // These end with a code of their own.
+        Command::Run(arguments) => return run::run(arguments, &connection).await,
+        Command::Mcp(arguments) => return mcp::run(arguments, &connection, output).await,
+        Command::Add(arguments) => add::run(arguments, &connection.open()?, output).await,
+        Command::Snippet(arguments) => snippet::run(arguments, &connection.open()?, output).await,
+        Command::Calls(arguments) => calls::run(arguments, &connection.open()?, output).await,
         Command::Serve(arguments) => serve::run(arguments).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Dev(arguments) => dev::run(arguments).await,
@@ -176,7 +203,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

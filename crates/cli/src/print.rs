@@ -22,6 +22,17 @@ pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }
 
+/// Writes a line of a protocol whose other end is a program, at once.
+///
+/// # Errors
+/// The other end is gone.
+pub(crate) fn protocol(text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
 /// Prints JSON, indented.
 pub(crate) fn json(value: &Value) {
     line(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string()));

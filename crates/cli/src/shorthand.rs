@@ -20,6 +20,13 @@ pub(crate) enum Trust {
     Repository(String),
     /// `github:OWNER/REPO@ID`.
     RepositoryId(String),
+    /// `oidc:ISSUER,CLAIM=VALUE…`.
+    Claims {
+        /// The trusted issuer's name.
+        issuer: String,
+        /// Each claim and the one value that it has.
+        claims: BTreeMap<String, String>,
+    },
 }
 
 impl std::str::FromStr for Trust {
@@ -28,7 +35,8 @@ impl std::str::FromStr for Trust {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let unknown = || {
             anyhow!(
-                "`{text}` is neither k8s:ISSUER/NAMESPACE/SERVICEACCOUNT nor github:OWNER/REPO nor github:OWNER/REPO@ID"
+                "`{text}` is neither k8s:ISSUER/NAMESPACE/SERVICEACCOUNT nor github:OWNER/REPO nor github:OWNER/REPO@ID \
+                 nor oidc:ISSUER,CLAIM=VALUE"
             )
         };
         let (kind, rest) = text.split_once(':').ok_or_else(unknown)?;
@@ -44,6 +52,7 @@ impl std::str::FromStr for Trust {
                     account: (*account).to_owned(),
                 })
             }
+            ("oidc", _) => claims(rest).ok_or_else(unknown),
             ("github", None) if rest.contains('/') => Ok(Self::Repository(rest.to_owned())),
             ("github", Some((repository, id))) if repository.contains('/') && is_number(id) => {
                 Ok(Self::RepositoryId(id.to_owned()))
@@ -51,6 +60,35 @@ impl std::str::FromStr for Trust {
             _ => Err(unknown()),
         }
     }
+}
+
+fn claims(text: &str) -> Option<Trust> {
+    let (issuer, rest) = text.split_once(',')?;
+    let mut claims = BTreeMap::new();
+    for pair in rest.split(',') {
+        let (claim, value) = pair.split_once('=')?;
+        if claim.is_empty() || value.is_empty() || claims.insert(claim.to_owned(), value.to_owned()).is_some()
+        {
+            return None;
+        }
+    }
+    let issuer = issuer.to_owned();
+    Some(Trust::Claims { issuer, claims })
+}
+
+/// A runtime binding of an agent to exactly these claims.
+pub(crate) fn exactly(
+    agent: &str,
+    (issuer, claims): (&str, &BTreeMap<String, String>),
+    audience: &str,
+) -> Value {
+    json!({
+        "name": format!("{agent}-{issuer}"),
+        "issuer": issuer,
+        "audience": audience,
+        "agent": agent,
+        "claims": claims,
+    })
 }
 
 /// A runtime binding of an agent to a Kubernetes service account.
@@ -146,6 +184,18 @@ mod tests {
             github("bot", ("42", None), "x")["claims"],
             json!({ "repository_id": "42" })
         );
+    }
+
+    #[test]
+    fn oidc_pins_what_is_written_and_nothing_twice() {
+        let Trust::Claims { issuer, claims } = "oidc:ci,sub=repo:a/b,ref=main".parse().unwrap() else {
+            panic!("another kind");
+        };
+        let binding = exactly("bot", (&issuer, &claims), "chancery");
+        assert_eq!(binding["claims"], json!({ "sub": "repo:a/b", "ref": "main" }));
+        for text in ["oidc:ci", "oidc:ci,sub", "oidc:ci,sub=", "oidc:ci,sub=a,sub=b"] {
+            assert!(text.parse::<Trust>().is_err(), "{text}");
+        }
     }
 
     #[test]

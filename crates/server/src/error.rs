@@ -1,5 +1,6 @@
 //! What can go wrong in a use case, apart from the errors of a protocol.
 
+use crate::connect::inspect::InspectError;
 use crate::egress::RepositoryError;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_store::DbError;
@@ -73,6 +74,14 @@ pub enum Refusal {
         /// Why not.
         error: RepositoryError,
     },
+    /// An MCP server could not be looked at.
+    #[error("the MCP server at {url} cannot be added: {error}")]
+    Upstream {
+        /// Its URL.
+        url: String,
+        /// Why not.
+        error: InspectError,
+    },
     /// The request's idempotency key was used for another request.
     #[error("this idempotency key was used for another request")]
     KeyReused,
@@ -83,6 +92,7 @@ impl Refusal {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Repository { repository, error } => Some(repository_hint(repository, error)),
+            Self::Upstream { url, error } => error.hint(url),
             Self::NotFound { .. }
             | Self::Exists { .. }
             | Self::Conflict(_)

@@ -26,5 +26,6 @@ pub mod tenants;
 pub mod world;
 
 pub use app::App;
+pub use chancery_mcp as mcp;
 pub use chancery_store as store;
 pub use error::Failure;

@@ -187,11 +187,11 @@ fn like(kind: &str) -> String {
     }
 }
 
-fn like_exact(text: &str) -> String {
+pub(crate) fn like_exact(text: &str) -> String {
     text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
-fn read(row: &Row) -> Result<EventRow, DbError> {
+pub(crate) fn read(row: &Row) -> Result<EventRow, DbError> {
     let position = row.optional_integer(6)?;
     Ok(EventRow {
         seq: row.integer(0)?,

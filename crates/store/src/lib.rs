@@ -11,6 +11,7 @@ pub mod db;
 mod agent;
 mod binding;
 mod blueprint;
+pub mod call;
 pub mod change;
 mod client;
 pub mod connected_account;
@@ -49,6 +50,7 @@ pub use user::{is_user_retired, user_key};
 pub fn queries() -> Vec<&'static Sql> {
     let mut all = record::queries();
     for list in [
+        call::QUERIES,
         change::QUERIES,
         client::QUERIES,
         connected_account::QUERIES,

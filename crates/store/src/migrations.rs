@@ -29,4 +29,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "siblings",
         sql: Sql::same(include_str!("../migrations/0005_siblings.sql")),
     },
+    Migration {
+        number: 6,
+        name: "calls",
+        sql: Sql::pair(
+            include_str!("../migrations/0006_calls.sql"),
+            include_str!("../migrations/0006_calls_postgres.sql"),
+        ),
+    },
 ];

@@ -1,12 +1,14 @@
 //! Connected accounts: setting and giving up the credential of one owner at one connection, looking at what there
-//! is, finding the one that a call may use, and opening it for a permit.
+//! is, finding the one that a call may use, and opening it for a permit; looking at an MCP server before it is added.
 //!
 //! Sending requests with it is not done here.
 
 pub mod account;
 pub mod find;
+pub mod inspect;
 pub mod key;
 pub mod open;
+pub mod propose;
 
 use crate::setup::sha256;
 use chancery_core::connected_account::OwnerId;

@@ -11,6 +11,7 @@ pub mod export;
 pub mod kill;
 pub mod lineage;
 pub mod managed;
+pub mod me;
 pub mod secret;
 pub mod tenant;
 pub mod view;

@@ -1,5 +1,6 @@
 //! Calls, and what servers show of themselves, as sentences.
 
+use crate::govern::calls::{Call, End};
 use crate::govern::sentence::{find, names_at, text};
 use chancery_audit::Leaf;
 use chancery_core::event::EventOutcome;
@@ -41,6 +42,49 @@ pub(super) fn decided(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> S
     }
     let reason = at(&["decision", "reason"]).unwrap_or("refused").replace('_', " ");
     format!("agent {agent} was refused to {what}{whom}{through}: {reason}{by}")
+}
+
+/// A call from its decision to its end.
+pub(super) fn whole(call: &Call) -> String {
+    let (agent, resource) = (&call.agent, &call.resource);
+    let target = call.target.as_deref().unwrap_or("something that was erased");
+    let what = match call.action.as_deref() {
+        Some("call_tool") => format!("called {target} on {resource}"),
+        Some("get_prompt") => format!("asked {resource} for the prompt {target}"),
+        Some("read_resource") => format!("read {target} of {resource}"),
+        Some("open_session") => format!("asked {resource} for {target}"),
+        _ => format!("sent {target} to {resource}"),
+    };
+    let whom = call
+        .user
+        .as_ref()
+        .map(|user| format!(" for {user}"))
+        .unwrap_or_default();
+    let how = match (call.outcome, &call.reason, &call.end) {
+        ("permitted", _, Some(end)) => format!("permitted, {}", how_it_ended(end)),
+        ("permitted", _, None) => "permitted, not ended yet".to_owned(),
+        (_, Some(reason), _) => format!("refused ({})", reason.replace('_', " ")),
+        (_, None, _) => "refused".to_owned(),
+    };
+    let altered = call
+        .altered
+        .as_ref()
+        .map(|what| format!("ALTERED in the database ({what}): "));
+    let altered = altered.unwrap_or_default();
+    format!("{altered}{agent} {what}{whom}: {how} ({})", call.decision)
+}
+
+fn how_it_ended(end: &End) -> String {
+    let took = |word: &str| {
+        let took = end.milliseconds.map(|took| format!(" {word} {took} ms"));
+        took.unwrap_or_default()
+    };
+    match (&end.fault, end.status) {
+        (Some(fault), _) => format!("cut off{} ({})", took("after"), fault.replace('_', " ")),
+        (None, Some(200..300)) => format!("answered{}", took("in")),
+        (None, Some(status)) => format!("answered with status {status}{}", took("in")),
+        (None, None) => format!("ended{}", took("after")),
+    }
 }
 
 /// How a call ended.

@@ -3,6 +3,7 @@
 
 pub mod audit;
 mod call_sentence;
+pub mod calls;
 pub mod denied;
 pub mod enrol;
 pub mod entry;

@@ -189,6 +189,7 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Lifecycle { .. } => (StatusCode::CONFLICT, "lifecycle"),
         Refusal::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
         Refusal::Repository { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "repository_unknown"),
+        Refusal::Upstream { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "upstream_unusable"),
         Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     };
     Problem {

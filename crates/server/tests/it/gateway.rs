@@ -33,14 +33,14 @@ on_both_engines!(
 const KEY: &str = "MARKER-key-of-the-bank-0123456789";
 
 /// An estate with a bank behind the gateway.
-struct Bank {
-    estate: Estate,
+pub(crate) struct Bank {
+    pub(crate) estate: Estate,
     upstream: Upstream,
-    token: String,
+    pub(crate) token: String,
 }
 
 impl Bank {
-    async fn open(place: &Place) -> Self {
+    pub(crate) async fn open(place: &Place) -> Self {
         let node = outside::node(place, |_, _| {}).await;
         Self::on(Estate::on(node, "").await).await
     }
@@ -69,7 +69,7 @@ impl Bank {
         self.send_as(&self.token, &message(method, &params), &[]).await
     }
 
-    async fn tool(&self, name: &str, arguments: Value) -> Answer {
+    pub(crate) async fn tool(&self, name: &str, arguments: Value) -> Answer {
         self.call("tools/call", json!({ "name": name, "arguments": arguments }))
             .await
     }

@@ -11,6 +11,8 @@ mod audit;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod chain;
 #[cfg(test)]
 mod client_credentials;
@@ -38,6 +40,8 @@ mod gateway;
 mod github;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod inspect;
 #[cfg(test)]
 mod introspection;
 #[cfg(test)]

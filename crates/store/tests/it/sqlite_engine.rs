@@ -403,6 +403,36 @@ async fn what_hangs_on_one_parent_is_found_by_an_index_that_begins_with_it() {
     }
 }
 
+/// The log holds everything; a page of calls must not walk it.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_and_their_ends_are_found_by_indexes_of_their_own() {
+    let place = TestDb::sqlite();
+    let db = Db::open(&place.url, Options::default()).await.unwrap();
+    db.migrate(chancery_store::MIGRATIONS).await.unwrap();
+    let of_calls = |query: &&&Sql| query.sqlite.contains("kind = 'call.");
+    let queries = chancery_store::queries();
+    let queries: Vec<_> = queries.iter().filter(of_calls).collect();
+    assert_eq!(queries.len(), 3);
+    for query in queries {
+        let text: &'static str = format!("EXPLAIN QUERY PLAN {}", query.sqlite).leak();
+        let explain = Sql::same(text);
+        let count = (1..=20)
+            .filter(|number| query.sqlite.contains(&format!("?{number}")))
+            .count();
+        let params = (0..count).map(|_| Value::from("1")).collect();
+        let plan = db.query(&explain, params).await.unwrap();
+        let steps: Vec<String> = plan.iter().map(|row| row.text(3).unwrap()).collect();
+        let step = steps.join("; ");
+        let index = if query.sqlite.contains("call.ended") {
+            "INDEX events_call_ends (tenant=? AND <expr>=?)"
+        } else {
+            "INDEX events_calls (tenant=? AND"
+        };
+        assert!(step.contains(index), "{}: {step}", query.sqlite);
+        assert!(!step.contains("TEMP B-TREE"), "{}: {step}", query.sqlite);
+    }
+}
+
 /// Slow reads once held the revocation feed up, and with it the whole node.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_reads_do_not_hold_up_what_keeps_the_node_in_service() {

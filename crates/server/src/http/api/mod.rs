@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod audit;
 pub mod body;
 pub mod caller;
+pub mod calls;
 pub mod denials;
 pub mod directory;
 pub mod govern;
@@ -13,6 +14,7 @@ pub mod manifests;
 pub mod nouns;
 pub mod openapi;
 pub mod operations;
+pub mod upstreams;
 
 use crate::app::App;
 use axum::Router;
@@ -34,6 +36,9 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/policy/test", post(govern::test_policy))
         .route("/policy/versions", get(govern::policy_versions))
         .route("/policy/observe", post(govern::observe))
+        .route("/me", get(upstreams::me))
+        .route("/upstreams/inspect", post(upstreams::inspect))
+        .route("/calls", get(calls::list))
         .route("/why/{id}", get(govern::why))
         .route("/keys", get(govern::list_keys))
         .route("/keys/rotate", post(govern::rotate_key))

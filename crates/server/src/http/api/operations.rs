@@ -127,6 +127,14 @@ pub const OPERATIONS: &[Operation] = &[
         "look up the immutable ids of a GitHub repository",
         "Repository",
     ),
+    get("/me", ApiScope::Read, "who calls, by the name that owns things"),
+    with_body(
+        "post",
+        "/upstreams/inspect",
+        ApiScope::Write,
+        "look at an MCP server and propose what to store for it; nothing is stored",
+        "ServerToInspect",
+    ),
     get("/policy", ApiScope::Read, "the policy set in force"),
     with_body(
         "put",
@@ -212,6 +220,12 @@ pub const OPERATIONS: &[Operation] = &[
         success: 201,
         query: &[],
     },
+    get(
+        "/calls",
+        ApiScope::Audit,
+        "calls through gateway and broker with how they ended, newest first",
+    )
+    .query(CALLS),
     get(
         "/audit/events",
         ApiScope::Audit,
@@ -312,6 +326,20 @@ const LIST: &[(&str, &str)] = &[
 ];
 const PLAN: &[(&str, &str)] = &[("plan", "`true`: only say what would change")];
 const DRY_RUN: &[(&str, &str)] = &[("dry_run", "`true`: only say what would stop")];
+const CALLS: &[(&str, &str)] = &[
+    ("limit", "at most so many, 1 to 500; default 50"),
+    (
+        "cursor",
+        "where the page before ended; a page may be short, or empty, and not be the last",
+    ),
+    ("agent", "only of this agent, by name or id"),
+    ("user", "only for this person, by name or id"),
+    ("resource", "only at this resource, by name or id"),
+    ("tool", "only of this tool, prompt, document or request"),
+    ("since", "only decided at this moment or later, RFC 3339"),
+    ("until", "only decided before this moment, RFC 3339"),
+    ("denied", "`true`: only those that were refused"),
+];
 const EVENTS: &[(&str, &str)] = &[
     ("limit", "at most so many, 1 to 500; default 50"),
     ("cursor", "where the page before ended"),

@@ -1,0 +1,12 @@
+//! The real binary, as people use it: what a newcomer types, and the bridges between clients and the gateway.
+
+#[cfg(test)]
+mod bridge;
+#[cfg(test)]
+mod five_commands;
+#[cfg(test)]
+mod notes;
+#[cfg(test)]
+mod world;
+#[cfg(test)]
+mod wrap;
