@@ -1,0 +1,4 @@
+//! The binary as people start it.
+
+#[cfg(test)]
+mod demo;
