@@ -9,6 +9,7 @@ from mcp.client.auth.extensions.client_credentials import (
     SignedJWTParameters,
 )
 from mcp.client.streamable_http import streamable_http_client
+from clients_memory import Memory
 from report import check, context, finish
 
 try:
@@ -18,25 +19,6 @@ except ImportError:
 
 CONTEXT = context()
 SDK = f"Python mcp {version('mcp')}"
-
-
-class Memory:
-    """Where a provider keeps its tokens."""
-
-    def __init__(self):
-        self.tokens = self.info = None
-
-    async def get_tokens(self):
-        return self.tokens
-
-    async def set_tokens(self, tokens):
-        self.tokens = tokens
-
-    async def get_client_info(self):
-        return self.info
-
-    async def set_client_info(self, info):
-        self.info = info
 
 
 def secret_provider(url, method):

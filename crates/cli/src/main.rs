@@ -57,7 +57,7 @@ struct Arguments {
 enum Command {
     /// Serve: the authorization server, policy, directory and audit log.
     Serve(serve::ServeArguments),
-    /// Play the whole story on this machine: an agent's proof, decisions, a delegation, a kill, the log.
+    /// Play the whole story on this machine: a stolen key and none to steal, proof, decisions, a delegation, a kill, the log.
     Demo(demo::DemoArguments),
     /// Serve with the sample identity provider, runtime and notes server around it.
     Dev(dev::DevArguments),
@@ -118,6 +118,9 @@ enum Command {
     /// Print the description of the administration interface (OpenAPI), as docs/openapi.json has it.
     #[command(hide = true)]
     Openapi,
+    /// The agent that `demo` starts as a program of its own.
+    #[command(hide = true)]
+    SampleAgent,
     /// The audit log: list, show, export, prove, verify.
     Audit(audit::AuditArguments),
 }
@@ -202,6 +205,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             ));
             Ok(())
         }
+        Command::SampleAgent => demo::agent::run().await,
         Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -44,6 +44,8 @@ pub enum EraError {
     Unsupported {
         /// What was asked for, cut to a length that can be repeated.
         requested: String,
+        /// What could have been asked for in its place.
+        supported: &'static [Revision],
     },
     /// The header is missing, repeated, unreadable, or says something else than the body: -32020.
     #[error(transparent)]
@@ -70,6 +72,9 @@ impl Revision {
         Self::V2025_06_18,
         Self::V2025_03_26,
     ];
+
+    /// Those of them in which every request names its own revision.
+    pub const STATELESS: [Self; 1] = [Self::V2026_07_28];
 
     /// The newest that has sessions.
     pub const LATEST_SESSION: Self = Self::V2025_11_25;
@@ -171,13 +176,22 @@ impl Era {
 }
 
 /// `initialize` opens a session whatever revision it names; the server answers with one that it has.
+///
+/// In a request of the stateless era it is a method like any other, which does not exist there.
 fn of_initialize(request: &Request, header: Option<&str>) -> Result<Era, EraError> {
+    let named = meta_version(request.params.as_ref())?;
+    if named
+        .and_then(Revision::parse)
+        .is_some_and(Revision::is_stateless)
+    {
+        return of_versions(named, header);
+    }
     let Some(Value::String(asked)) = request.param("protocolVersion") else {
         return Err(EraError::InitializeVersion);
     };
     // A client that opens a session again may still send what it spoke in the last one.
     if let Some(header) = header.filter(|header| header != asked)
-        && parse(header)?.is_stateless()
+        && parse(header, &Revision::SUPPORTED)?.is_stateless()
     {
         return Err(mismatch());
     }
@@ -188,15 +202,15 @@ fn of_initialize(request: &Request, header: Option<&str>) -> Result<Era, EraErro
 fn of_versions(meta: Option<&str>, header: Option<&str>) -> Result<Era, EraError> {
     match (meta, header) {
         (None, None) => Ok(Revision::UNNAMED.era()),
-        (None, Some(header)) => Ok(parse(header)?.era()),
+        (None, Some(header)) => Ok(parse(header, &Revision::SUPPORTED)?.era()),
         (Some(meta), None) => {
-            parse(meta)?;
+            parse(meta, &Revision::STATELESS)?;
             Err(EraError::Header(HeaderError::Missing(
                 PROTOCOL_VERSION.to_owned(),
             )))
         }
         (Some(meta), Some(header)) if meta != header => Err(mismatch()),
-        (Some(meta), Some(_)) => Ok(parse(meta)?.era()),
+        (Some(meta), Some(_)) => Ok(parse(meta, &Revision::STATELESS)?.era()),
     }
 }
 
@@ -213,9 +227,10 @@ fn meta_version(params: Option<&Object>) -> Result<Option<&str>, EraError> {
     }
 }
 
-fn parse(text: &str) -> Result<Revision, EraError> {
+fn parse(text: &str, supported: &'static [Revision]) -> Result<Revision, EraError> {
     Revision::parse(text).ok_or_else(|| EraError::Unsupported {
         requested: text.chars().take(MAX_REPEATED).collect(),
+        supported,
     })
 }
 
@@ -300,19 +315,39 @@ mod tests {
 
     #[test]
     fn unknown_revisions_are_unsupported_wherever_they_stand() {
-        let unsupported = |version: &str| {
+        let unsupported = |version: &str, supported: &'static [Revision]| {
             Err(EraError::Unsupported {
                 requested: version.into(),
+                supported,
             })
         };
-        assert_eq!(era(PLAIN, Some("1900-01-01")), unsupported("1900-01-01"));
-        assert_eq!(era(&with_meta("1900-01-01"), None), unsupported("1900-01-01"));
-        assert_eq!(
-            era(&with_meta("1900-01-01"), Some("1900-01-01")),
-            unsupported("1900-01-01")
-        );
+        let all = &Revision::SUPPORTED;
+        assert_eq!(era(PLAIN, Some("1900-01-01")), unsupported("1900-01-01", all));
         let long = "x".repeat(100);
-        assert_eq!(era(PLAIN, Some(&long)), unsupported(&"x".repeat(64)));
+        assert_eq!(era(PLAIN, Some(&long)), unsupported(&"x".repeat(64), all));
+    }
+
+    #[test]
+    fn a_request_that_names_its_own_revision_is_offered_those_that_do() {
+        for header in [None, Some("1900-01-01")] {
+            let Err(EraError::Unsupported { supported, .. }) = era(&with_meta("1900-01-01"), header) else {
+                panic!("supported");
+            };
+            assert_eq!(supported, Revision::STATELESS);
+            assert!(supported.iter().all(|revision| revision.is_stateless()));
+        }
+    }
+
+    #[test]
+    fn initialize_is_no_method_of_the_stateless_era() {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"_meta":{{"{META_PROTOCOL_VERSION}":"2026-07-28"}}}}}}"#
+        );
+        assert_eq!(
+            era(&text, Some("2026-07-28")),
+            Ok(Era::Stateless(Revision::V2026_07_28))
+        );
+        assert!(matches!(era(&text, None), Err(EraError::Header(_))));
     }
 
     #[test]

@@ -104,8 +104,8 @@ impl ErrorResponse {
     /// The answer to a message under no revision of ours.
     pub fn of_era(id: Option<&RequestId>, error: &EraError) -> Self {
         match error {
-            EraError::Unsupported { requested } => {
-                Self::unsupported_version(id, requested, &Revision::SUPPORTED)
+            EraError::Unsupported { requested, supported } => {
+                Self::unsupported_version(id, requested, supported)
             }
             EraError::Header(header) => Self::of_header(id, header),
             EraError::MetaMissing | EraError::MetaType | EraError::InitializeVersion => {
@@ -293,6 +293,7 @@ mod tests {
             Some(&id()),
             &EraError::Unsupported {
                 requested: "1900-01-01".into(),
+                supported: &Revision::SUPPORTED,
             },
         );
         let expected = r#"{"jsonrpc":"2.0","id":"\u0031","error":{"code":-32022,"message":"Unsupported protocol version","data":{"supported":["2026-07-28","2025-11-25","2025-06-18","2025-03-26"],"requested":"1900-01-01"}}}"#;

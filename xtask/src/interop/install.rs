@@ -11,7 +11,9 @@ use std::process::Command;
 pub(super) const PYTHON_1: &str = "mcp1";
 /// The Python SDK's second line.
 pub(super) const PYTHON_2: &str = "mcp2";
-/// The TypeScript SDKs and oauth4webapi.
+/// Frameworks that bring the Python SDK along.
+pub(super) const FRAMEWORKS: &str = "frameworks";
+/// The TypeScript SDKs, what is built on them, and oauth4webapi.
 pub(super) const NODE: &str = "node";
 
 /// Where the foreign programs and their dependencies are.
@@ -30,10 +32,10 @@ impl Foreign {
         };
         ensure!(
             which("python3").is_some() && which("npm").is_some(),
-            "interop needs python3 (3.10 or newer, with venv), and Node 20 or newer with npm"
+            "interop needs python3 (3.10 or newer, with venv), and Node 20 or newer with npm, which installs a newer Node for the programs"
         );
         fs::create_dir_all(&foreign.installed)?;
-        for line in [PYTHON_1, PYTHON_2] {
+        for line in [PYTHON_1, PYTHON_2, FRAMEWORKS] {
             foreign.python(line)?;
         }
         foreign.node()?;
@@ -43,8 +45,10 @@ impl Foreign {
     /// A command that runs one of the programs.
     pub(super) fn command(&self, language: &str, name: &str) -> Command {
         if language == NODE {
-            // Modules are found beside the program, so it runs from a copy beside them.
-            let mut command = program("node");
+            // Modules are found beside the program, so it runs from a copy beside them, with the Node that is installed
+            // there: the conformance tool and the Inspector need a newer one than many machines have.
+            let node = self.installed.join(NODE).join("node_modules/node/bin/node");
+            let mut command = program(node);
             command.arg(self.installed.join(NODE).join(name));
             return command;
         }

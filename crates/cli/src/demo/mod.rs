@@ -1,5 +1,7 @@
 //! `chancery demo`: the main job, played on this machine over real HTTP with real parties around it.
 
+pub(crate) mod agent;
+mod opening;
 mod story;
 pub(crate) mod world;
 
@@ -26,6 +28,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     let told = story::tell(&world).await;
     if told.is_ok() && arguments.keep {
         world.describe();
+        opening::invite(&world).await?;
         print::line("\nCtrl-C stops.");
         serve::stopped().await;
     }

@@ -1,5 +1,6 @@
 //! The story: each step says what happens, does it over HTTP, and fails if it comes out otherwise.
 
+use super::opening;
 use super::world::DemoWorld;
 use crate::print::{self, Output, field};
 use crate::sample::client::{CallError, call_tool};
@@ -22,7 +23,9 @@ const ACCESS_TOKEN: (&str, &str) = (
 /// # Errors
 /// The first step that deviates.
 pub(crate) async fn tell(world: &DemoWorld) -> anyhow::Result<()> {
+    opening::with_the_key(world).await?;
     set_the_scene(world).await?;
+    opening::without_the_key(world).await?;
     agent_proves_itself(world).await?;
     refused_with_reason(world).await?;
     let alice = sign_in(world)?;
@@ -31,23 +34,25 @@ pub(crate) async fn tell(world: &DemoWorld) -> anyhow::Result<()> {
     stolen_token_fails(world, &planner).await?;
     kill_planner(world, (&alice, &handover, &summariser)).await?;
     read_the_log(world).await?;
+    five_sentences(world).await?;
     print::line("\nEvery step came out as told.");
     Ok(())
 }
 
 async fn set_the_scene(world: &DemoWorld) -> anyhow::Result<()> {
-    title("1. One file says who may do what");
+    title("2. One file says who may do what");
     let steps = world.apply().await.context("the file is applied")?;
     let count = steps.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
     say(&format!(
-        "applied {count} entries: 2 trusted issuers, 1 resource, 2 agents with their pods, 2 grants"
+        "applied {count} entries: 2 trusted issuers, 2 resources, 1 connection, 3 agents with their pods, 4 grants"
     ));
+    say("the desk's key is with Chancery now, sealed; one rule of policy: refunds up to 100");
     say("no agent has a secret: each is proved by the signed token of the cluster that runs it");
     Ok(())
 }
 
 async fn agent_proves_itself(world: &DemoWorld) -> anyhow::Result<()> {
-    title("2. The planner proves what it is and gets a token for itself");
+    title("4. The planner proves what it is and gets a token for itself");
     let notes = world.around.notes.url();
     let form = [
         ("grant_type", "client_credentials"),
@@ -78,7 +83,7 @@ async fn agent_proves_itself(world: &DemoWorld) -> anyhow::Result<()> {
 }
 
 async fn refused_with_reason(world: &DemoWorld) -> anyhow::Result<()> {
-    title("3. A scope that it may not have is refused, and the refusal explains itself");
+    title("5. A scope that it may not have is refused, and the refusal explains itself");
     let notes = world.around.notes.url();
     let form = [
         ("grant_type", "client_credentials"),
@@ -116,7 +121,7 @@ fn sign_in(world: &DemoWorld) -> anyhow::Result<String> {
 }
 
 async fn exchange_for_alice(world: &DemoWorld, alice: &str) -> anyhow::Result<String> {
-    title("4. Alice signs in; the planner acts for her, as itself");
+    title("6. Alice signs in; the planner acts for her, as itself");
     let notes = world.around.notes.url();
     let form = [
         EXCHANGE,
@@ -142,7 +147,7 @@ async fn exchange_for_alice(world: &DemoWorld, alice: &str) -> anyhow::Result<St
 
 /// The planner hands Alice's authority on, narrowed; the summariser can neither widen it nor restart the chain.
 async fn delegate(world: &DemoWorld, alice: &str) -> anyhow::Result<(String, String)> {
-    title("5. The planner hands it on to the summariser, narrowed to reading");
+    title("7. The planner hands it on to the summariser, narrowed to reading");
     let notes = world.around.notes.url();
     let form = [
         EXCHANGE,
@@ -214,7 +219,7 @@ async fn cannot_widen_or_restart(world: &DemoWorld, alice: &str, handover: &str)
 }
 
 async fn stolen_token_fails(world: &DemoWorld, planner: &str) -> anyhow::Result<()> {
-    title("6. A stolen token is worth little");
+    title("8. A stolen token is worth little");
     let form = [
         EXCHANGE,
         ACCESS_TOKEN,
@@ -258,7 +263,7 @@ async fn kill_planner(
     world: &DemoWorld,
     (alice, handover, summariser): (&str, &str, &str),
 ) -> anyhow::Result<()> {
-    title("7. One switch stops the planner and everything that came from it");
+    title("9. One switch stops the planner and everything that came from it");
     ensure!(
         introspect(world, summariser).await?,
         "the summariser's token is in force before"
@@ -326,17 +331,7 @@ async fn introspect(world: &DemoWorld, token: &str) -> anyhow::Result<bool> {
 }
 
 async fn read_the_log(world: &DemoWorld) -> anyhow::Result<()> {
-    title("8. The log tells it all, and nobody can rewrite it unnoticed");
-    let page = world.admin.read("/audit/events?limit=12&kind=token.").await?;
-    let items = page
-        .get("items")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    ensure!(items.len() >= 8, "the log has the story's tokens");
-    for item in items.iter().rev() {
-        say(&field(item, &["sentence"]));
-    }
+    title("10. The log tells it all, and nobody can rewrite it unnoticed");
     let log = wait_until_integrated(world).await?;
     let key = field(&log, &["verifier_key"]);
     let export = world.admin.bytes("/api/v1/audit/export").await?;
@@ -347,6 +342,10 @@ async fn read_the_log(world: &DemoWorld) -> anyhow::Result<()> {
     audit::verify(&good, &key, std::slice::from_ref(&kept), Output { json: false })?;
 
     let text = String::from_utf8(export.to_vec())?;
+    ensure!(
+        !text.contains(world.around.desk.key()),
+        "the desk's key is in the log"
+    );
     let tampered = text.replacen("planner", "plannes", 1);
     ensure!(tampered != text, "there is something to tamper with");
     let bad = world.path("tampered.jsonl");
@@ -355,6 +354,22 @@ async fn read_the_log(world: &DemoWorld) -> anyhow::Result<()> {
     match audit::verify(&bad, &key, &[kept], Output { json: false }) {
         Err(error) => say(&error.to_string()),
         Ok(()) => bail!("a tampered copy verified"),
+    }
+    Ok(())
+}
+
+/// The end of the story, in the log's own words.
+async fn five_sentences(world: &DemoWorld) -> anyhow::Result<()> {
+    print::line("\nFrom the log, in five sentences:");
+    for (kind, words) in SENTENCES {
+        let page = world
+            .admin
+            .read(&format!("/audit/events?limit=100&kind={kind}"))
+            .await?;
+        let items = page.get("items").and_then(Value::as_array);
+        let mut sentences = items.into_iter().flatten().map(|item| field(item, &["sentence"]));
+        let sentence = sentences.find(|sentence| sentence.contains(words));
+        say(&sentence.with_context(|| format!("the log does not say `{words}`"))?);
     }
     Ok(())
 }
@@ -384,14 +399,25 @@ async fn call(url: &str, token: &str, tool: &str, arguments: Value) -> anyhow::R
     Ok(answer.text)
 }
 
-fn title(text: &str) {
+/// Begins a step.
+pub(super) fn title(text: &str) {
     print::line(&format!("\n{text}"));
 }
 
-fn say(text: &str) {
+/// Says one line of a step.
+pub(super) fn say(text: &str) {
     print::line(&format!("   {text}"));
 }
 
 fn short(challenge: &str) -> &str {
     challenge.split(',').next().unwrap_or(challenge)
 }
+
+/// What the story ends with: kinds of events, and words of their sentences.
+const SENTENCES: [(&str, &str); 5] = [
+    ("call.decided", "refused to call tool export_customers"),
+    ("call.decided", "refused to call tool refund"),
+    ("call.decided", "permitted to call tool refund"),
+    ("token.issued", "agent summariser was given a token for notes"),
+    ("agent.killed", "planner"),
+];

@@ -1,8 +1,9 @@
 //! The demo's world: Chancery on a free loopback port with a data directory of its own, and the sample parties.
 
 use crate::connection::{Connection, Refused};
+use crate::print::{self, field};
 use crate::sample::Surroundings;
-use crate::{apply, logging, print, serve};
+use crate::{apply, logging, serve};
 use anyhow::{Context as _, anyhow};
 use chancery_server::egress::AllowedHost;
 use chancery_server::keys::RootKey;
@@ -10,7 +11,8 @@ use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::DatabaseUrl;
 use chancery_server::world::SystemRandom;
-use serde_json::Value;
+use hyper::Method;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,12 +81,25 @@ impl DemoWorld {
         })
     }
 
-    /// Applies the demo's file.
+    /// Applies the demo's file, gives Chancery the desk's key, and limits refunds.
     ///
     /// # Errors
     /// The server's refusal.
     pub(crate) async fn apply(&self) -> anyhow::Result<Value> {
-        apply::send(&self.admin, &apply::parse(&self.file())?, false).await
+        let applied = apply::send(&self.admin, &apply::parse(&self.file())?, false).await?;
+        let key = json!({ "name": "desk-key", "connection": "desk", "owner": "tenant",
+            "values": { "key": self.around.desk.key() } });
+        self.admin.send(Method::POST, "/connected_accounts", &key).await?;
+        let policies = field(&self.admin.read("/policy").await?, &["text"]);
+        let text = format!("{policies}\n{}", include_str!("refunds.cedar"));
+        let limited = json!({ "text": text, "comment": "refunds up to 100" });
+        self.admin.send(Method::PUT, "/policy", &limited).await?;
+        Ok(applied)
+    }
+
+    /// Where the desk is reached through the gateway.
+    pub(crate) fn desk_behind_gateway(&self) -> String {
+        format!("{}/mcp/desk", self.base)
     }
 
     /// The demo's file, with the URLs of this run.
@@ -93,6 +108,7 @@ impl DemoWorld {
             .replace("{idp}", self.around.identity_provider.issuer())
             .replace("{cluster}", self.around.runtime.issuer())
             .replace("{notes}", &self.around.notes.url())
+            .replace("{desk}", self.around.desk.base())
             .replace("{base}", &self.base)
     }
 
@@ -147,6 +163,7 @@ impl DemoWorld {
         print::line(&format!("identity provider  {idp}"));
         print::line(&format!("agents' runtime    {runtime}"));
         print::line(&format!("notes (MCP)        {}", self.around.notes.url()));
+        print::line(&format!("desk (MCP)         {}", self.desk_behind_gateway()));
         print::line(&format!("\nexport CHANCERY_SOCKET={}", socket.display()));
         print::line("chancery agent list; chancery audit list");
         print::line(&format!(

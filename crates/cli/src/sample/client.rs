@@ -62,6 +62,24 @@ pub(crate) async fn call_tool(
     tool: &str,
     arguments: Value,
 ) -> Result<ToolAnswer, CallError> {
+    let work = async {
+        let connection = connect(url, bearer_token).await?;
+        let result = called(&connection, tool, arguments).await;
+        hang_up(connection).await;
+        result
+    };
+    in_time(work).await
+}
+
+/// Calls one tool on a connection. `arguments` is a JSON object, or null for none.
+///
+/// # Errors
+/// If the server refuses the call or does not answer.
+pub(super) async fn called(
+    connection: &Connection,
+    tool: &str,
+    arguments: Value,
+) -> Result<ToolAnswer, CallError> {
     let mut request = CallToolRequestParams::new(tool.to_owned());
     match arguments {
         Value::Null => {}
@@ -70,14 +88,7 @@ pub(crate) async fn call_tool(
             return Err(CallError::ArgumentsNotAnObject);
         }
     }
-
-    let called = async {
-        let connection = connect(url, bearer_token).await?;
-        let result = connection.call_tool(request).await;
-        hang_up(connection).await;
-        Ok(answer(&result?))
-    };
-    in_time(called).await
+    Ok(answer(&connection.call_tool(request).await?))
 }
 
 /// Connects, lists the names of the tools and hangs up.
@@ -117,9 +128,14 @@ pub(super) fn loopback_http() -> anyhow::Result<reqwest::Client> {
     Ok(client)
 }
 
-type Connection = RunningService<RoleClient, ()>;
+/// A connection to an MCP server.
+pub(super) type Connection = RunningService<RoleClient, ()>;
 
-async fn connect(url: &str, bearer_token: Option<&str>) -> Result<Connection, CallError> {
+/// Connects.
+///
+/// # Errors
+/// If the server refuses the token, or does not answer.
+pub(super) async fn connect(url: &str, bearer_token: Option<&str>) -> Result<Connection, CallError> {
     let client = loopback_http().map_err(|error| CallError::NoAnswer(format!("{error:#}")))?;
     let mut config = StreamableHttpClientTransportConfig::with_uri(url);
     if let Some(token) = bearer_token {
@@ -129,7 +145,8 @@ async fn connect(url: &str, bearer_token: Option<&str>) -> Result<Connection, Ca
     Ok(().serve(transport).await?)
 }
 
-async fn hang_up(connection: Connection) {
+/// Hangs up.
+pub(super) async fn hang_up(connection: Connection) {
     // Whatever was asked has been answered; how the goodbye went changes nothing.
     let _goodbye = connection.cancel().await;
 }

@@ -1,15 +1,18 @@
 //! The parties that `chancery demo` and `chancery dev` put around Chancery: a company's identity provider, the
-//! cloud runtime that agents live in, and a small MCP server that enforces for itself. With them, a real MCP
-//! client.
+//! cloud runtime that agents live in, a small MCP server that enforces for itself, and one that knows only an API key.
+//! With them, a real MCP client, an agent that believes what it reads, and the thief who counts on that.
 //!
 //! They are foreign software: nothing here names a crate of Chancery, so what works here works for any program
 //! that has an HTTP and a JWT library. They talk to Chancery and to each other by HTTP on the loopback interface,
 //! keep everything in memory and give tokens to whoever asks. They are for showing, never for use.
 
+pub(crate) mod agent;
 pub(crate) mod client;
+pub(crate) mod desk;
 pub(crate) mod identity_provider;
 pub(crate) mod notes;
 pub(crate) mod runtime;
+pub(crate) mod sink;
 
 mod access_token;
 mod listener;
@@ -18,9 +21,11 @@ mod signer;
 #[cfg(test)]
 mod tests;
 
+use self::desk::DeskServer;
 use self::identity_provider::IdentityProvider;
 use self::notes::NotesServer;
 use self::runtime::Runtime;
+use self::sink::Sink;
 use anyhow::Context as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -32,9 +37,13 @@ pub(crate) struct Surroundings {
     pub(crate) runtime: Runtime,
     /// What agents work with.
     pub(crate) notes: NotesServer,
+    /// What agents work with that knows nothing but a key.
+    pub(crate) desk: DeskServer,
+    /// Where stolen things go.
+    pub(crate) sink: Sink,
 }
 
-/// The ports to listen on; 0 takes any free one.
+/// The ports to listen on; 0 takes any free one. Desk and sink take any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ports {
     /// Of the identity provider.
@@ -62,10 +71,16 @@ impl Surroundings {
         let notes = NotesServer::start(ports.notes, chancery_issuer)
             .await
             .context("the sample notes server did not start")?;
+        let sink = Sink::start(0).await.context("the sample sink did not start")?;
+        let desk = DeskServer::start(0, sink.url())
+            .await
+            .context("the sample desk did not start")?;
         Ok(Self {
             identity_provider,
             runtime,
             notes,
+            desk,
+            sink,
         })
     }
 
@@ -74,7 +89,9 @@ impl Surroundings {
         tokio::join!(
             self.identity_provider.stop(),
             self.runtime.stop(),
-            self.notes.stop()
+            self.notes.stop(),
+            self.desk.stop(),
+            self.sink.stop()
         );
     }
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod bridge;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod five_commands;
 #[cfg(test)]
 mod notes;

@@ -129,6 +129,7 @@ pub async fn post(
         permit,
         asked: id.cloned(),
         filter,
+        is_stateless: era.is_stateless(),
     };
     relaying::run(relay, entered.url, onward).await
 }

@@ -36,6 +36,9 @@ pub struct Relay {
     pub asked: Option<RequestId>,
     /// How a listing is filtered.
     pub filter: Option<Filter>,
+    /// Whether the call is under a revision without sessions: leaving is then how a client cancels (MCP 2026-07-28,
+    /// cancellation), and a status of the server's is about this request alone.
+    pub is_stateless: bool,
 }
 
 /// The body of an answer.

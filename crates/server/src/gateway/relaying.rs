@@ -7,19 +7,31 @@ use crate::gateway::session;
 use crate::gateway::upstream::{Begun, Onward, SESSION, Unsent, send};
 use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::headers::Headers;
+use std::convert::Infallible;
+use tokio::sync::oneshot;
 
-/// Sends what was permitted and makes the answer, in a task of its own: a client that goes away ends neither the
-/// call nor its record.
+/// Sends what was permitted and makes the answer, in a task of its own: a client that goes away does not end the
+/// record. It ends the call only where that is how calls are cancelled; with sessions a lost connection means nothing.
 ///
 /// # Errors
 /// What cannot be handed on. The end of the call is recorded in every case.
 pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answer, Rejection> {
+    // Dropped with this future, when the client goes away before there is an answer.
+    let (staying, left) = oneshot::channel::<Infallible>();
     let task = tokio::spawn(async move {
-        let begun = send(&relay.app, &relay.served, &relay.permit, &url, onward).await;
+        let sent = send(&relay.app, &relay.served, &relay.permit, &url, onward);
+        let begun = tokio::select! {
+            begun = sent => begun,
+            _ = left, if relay.is_stateless => {
+                relay.ended(None, Some(Fault::ClientGone), 0).await;
+                return Err(Rejection::Upstream("the client is gone"));
+            }
+        };
         answer(relay, begun).await
     });
-    task.await
-        .unwrap_or_else(|error| Err(Failure::internal(error).into()))
+    let answered = task.await;
+    drop(staying);
+    answered.unwrap_or_else(|error| Err(Failure::internal(error).into()))
 }
 
 /// Makes the answer.
@@ -47,7 +59,7 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
     };
 
     let status = begun.response.status();
-    if let Some(why) = not_handed_on(status) {
+    if let Some(why) = not_handed_on(status, relay.is_stateless) {
         relay.ended(Some(status), Some(Fault::Broken), 0).await;
         return Err(why);
     }
@@ -72,13 +84,14 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
 }
 
 /// Statuses that mean something else to our caller than to us.
-fn not_handed_on(status: u16) -> Option<Rejection> {
+fn not_handed_on(status: u16, is_stateless: bool) -> Option<Rejection> {
     match status {
         // The server refused the credential: the caller's own token is not at fault.
         401 | 403 | 407 => Some(Rejection::Upstream(
             "the server refused the credential of the connection",
         )),
-        404 => Some(Rejection::UnknownSession),
+        // Without sessions it comes with an error that says which method or resource is not there.
+        404 if !is_stateless => Some(Rejection::UnknownSession),
         405 => Some(Rejection::MethodNotAllowed),
         300..=399 => Some(Rejection::Upstream(
             "the server redirects, which is never followed",

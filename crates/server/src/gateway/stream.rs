@@ -53,6 +53,7 @@ pub async fn without_message(
         permit,
         asked: None,
         filter: None,
+        is_stateless: false,
     };
     relaying::run(relay, entered.url, onward).await
 }

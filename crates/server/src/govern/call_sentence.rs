@@ -31,13 +31,14 @@ pub(super) fn decided(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> S
     let with = at(&["decision", "facts", "call", "connection", "name"])
         .map(|connection| format!(" with the credential of {connection}"))
         .unwrap_or_default();
-    let policies = deciding(parts);
+    let is_permitted = leaf.content().outcome == EventOutcome::Ok;
+    let policies = deciding(parts, is_permitted);
     let by = if policies.is_empty() {
         String::new()
     } else {
         format!(", by {}", policies.join(", "))
     };
-    if leaf.content().outcome == EventOutcome::Ok {
+    if is_permitted {
         return format!("agent {agent} was permitted to {what}{whom}{through}{with}{by}");
     }
     let reason = at(&["decision", "reason"]).unwrap_or("refused").replace('_', " ");
@@ -131,23 +132,29 @@ pub(super) fn manifest(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> 
     format!("the server of {resource} shows {list}")
 }
 
-/// The policies behind a call's decision.
-fn deciding(parts: &Map<String, Value>) -> Vec<String> {
+/// The policies behind a call's decision: those that permitted every part of it, or those that forbade one.
+fn deciding(parts: &Map<String, Value>, is_permitted: bool) -> Vec<String> {
     let actions = find(parts, &["decision", "actions"]).and_then(Value::as_array);
-    let of = |action: &Value| {
-        let policies = action.get("policies").and_then(Value::as_array)?;
-        Some(
-            policies
-                .iter()
-                .filter_map(|policy| policy.as_str().map(str::to_owned))
-                .collect::<Vec<_>>(),
-        )
-    };
-    actions
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(of)
-        .flatten()
-        .collect()
+    let behind = actions.map(Vec::as_slice).unwrap_or_default().iter();
+    let behind = behind.filter(|action| action.get("allowed") == Some(&Value::Bool(is_permitted)));
+    let policies = behind.filter_map(|action| action.get("policies").and_then(Value::as_array));
+    let names = policies.flatten().filter_map(Value::as_str);
+    names.map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_refusal_names_what_forbade_it_and_not_what_permitted_the_rest() {
+        let parts = json!({ "decision": { "actions": [
+            { "action": "call_tool", "allowed": false, "policies": ["limit"] },
+            { "action": "use_connection", "allowed": true, "policies": ["granted"] },
+        ] } });
+        let parts = parts.as_object().unwrap();
+        assert_eq!(deciding(parts, false), ["limit"]);
+        assert_eq!(deciding(parts, true), ["granted"]);
+    }
 }

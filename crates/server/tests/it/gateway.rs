@@ -28,6 +28,8 @@ on_both_engines!(
     tenants_do_not_reach_each_others_servers,
     every_call_and_its_end_are_recorded_and_no_key_is,
     a_client_that_goes_away_does_not_take_the_record_with_it,
+    without_sessions_a_client_that_goes_away_cancels_its_call,
+    without_sessions_not_found_is_the_answer_of_the_server,
 );
 
 const KEY: &str = "MARKER-key-of-the-bank-0123456789";
@@ -108,7 +110,8 @@ fn document(upstream: &Upstream) -> Value {
             "scopes": { "look": { "sensitivity": "read" }, "pay": {}, "close": { "sensitivity": "sensitive" } },
             "default_scopes": ["look"],
             "tools": { "list_accounts": ["look"], "pay": ["look", "pay"], "leak": ["look"], "foreign": ["look"],
-                       "stream": ["look"], "die": ["look"], "slow": ["look"], "close_account": ["close"] },
+                       "stream": ["look"], "die": ["look"], "slow": ["look"],
+                       "hang": ["look"], "absent": ["look"], "close_account": ["close"] },
         }],
         "agents": [{ "name": "planner", "owner": "ops", "ceiling": {
             "notes": ["read", "write", "delete"], "mail": ["send"], "helper-api": ["plan"], "bank": ["look", "pay"] } }],
@@ -244,7 +247,17 @@ async fn lists_show_what_could_be_called_and_what_is_hidden_is_unknown(place: Pl
     // What only another scope is needed for is shown; what no agent may ever have here, or nobody mapped, is not.
     assert_eq!(
         names,
-        ["list_accounts", "pay", "leak", "foreign", "stream", "die", "slow"]
+        [
+            "list_accounts",
+            "pay",
+            "leak",
+            "foreign",
+            "stream",
+            "die",
+            "slow",
+            "hang",
+            "absent"
+        ]
     );
     bank.upstream.take();
     for hidden in ["unmapped", "close_account", "never_heard_of"] {
@@ -622,4 +635,61 @@ async fn a_client_that_goes_away_does_not_take_the_record_with_it(place: Place) 
         tokio::task::yield_now().await;
     }
     panic!("the end of the call was not recorded");
+}
+
+/// A call of a tool under 2026-07-28.
+async fn stateless(bank: &Bank, tool: &str) -> Answer {
+    let meta = json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {} });
+    let params = json!({ "name": tool, "arguments": {}, "_meta": meta });
+    let body = message("tools/call", &params);
+    let request = Request::post(bank.estate.path("/mcp/bank"))
+        .header("host", "id.example")
+        .header("content-type", "application/json")
+        .header("mcp-protocol-version", "2026-07-28")
+        .header("mcp-method", "tools/call")
+        .header("mcp-name", tool)
+        .header("authorization", format!("Bearer {}", bank.token));
+    bank.estate
+        .node
+        .send(request.body(Body::from(body)).unwrap())
+        .await
+}
+
+async fn without_sessions_a_client_that_goes_away_cancels_its_call(place: Place) {
+    let bank = Bank::open(&place).await;
+    tokio::select! {
+        biased;
+        answer = stateless(&bank, "hang") => panic!("answered before the client left: {answer:?}"),
+        () = async {
+            while bank.upstream.take().is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        } => {}
+    }
+    let mut left = Vec::new();
+    while left.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        left = bank.upstream.take();
+    }
+    assert_eq!(left[0].method, "LEFT");
+    let decided = bank.estate.events("call.decided").await.len();
+    let mut ended = Vec::new();
+    while ended.len() < decided {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        ended = bank.estate.events("call.ended").await;
+    }
+    let told: Vec<String> = ended.iter().map(|event| format!("{event:?}")).collect();
+    assert!(told.iter().any(|event| event.contains("client_gone")), "{told:?}");
+}
+
+async fn without_sessions_not_found_is_the_answer_of_the_server(place: Place) {
+    let bank = Bank::open(&place).await;
+    let answer = stateless(&bank, "absent").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["error"]["code"], -32601, "{}", answer.text());
+    // With sessions it says that the session is over.
+    let answer = bank.tool("absent", json!({})).await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.json()["code"], "unknown_session", "{}", answer.text());
 }

@@ -83,6 +83,8 @@ fn tools() -> Value {
         tool("stream", json!({})),
         tool("die", json!({})),
         tool("slow", json!({})),
+        tool("hang", json!({})),
+        tool("absent", json!({})),
         tool("unmapped", json!({})),
         tool("close_account", json!({})),
     ])
@@ -127,6 +129,10 @@ async fn answer(
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
             result_of(id, &json!({ "content": [] }))
         }
+        "tools/call" if message["params"]["name"] == "hang" => {
+            let _left = Left(upstream);
+            std::future::pending().await
+        }
         "tools/call" => call(
             id,
             message["params"]["name"].as_str().unwrap_or_default(),
@@ -136,8 +142,27 @@ async fn answer(
     }
 }
 
+/// Tells when a request was given up.
+struct Left(Upstream);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.seen.lock().unwrap().push(Seen {
+            method: "LEFT".to_owned(),
+            path: String::new(),
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        });
+    }
+}
+
 fn call(id: &Value, tool: &str, headers: &HeaderMap) -> Response {
     match tool {
+        "absent" => {
+            let error =
+                json!({ "jsonrpc": "2.0", "id": id, "error": { "code": -32601, "message": "not here" } });
+            (StatusCode::NOT_FOUND, axum::Json(error)).into_response()
+        }
         "leak" => {
             let key = headers
                 .get("authorization")
