@@ -29,4 +29,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "siblings",
         sql: Sql::same(include_str!("../migrations/0005_siblings.sql")),
     },
+    Migration {
+        number: 6,
+        name: "rotation and restore",
+        sql: Sql::same(include_str!("../migrations/0006_rotation_and_restore.sql")),
+    },
 ];

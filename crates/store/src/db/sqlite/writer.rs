@@ -171,7 +171,9 @@ impl Writer {
             }
             results.push(result);
         }
+        let began = self.options.stopwatch();
         self.commit()?;
+        self.options.committed(batches.len(), began);
         Ok(results)
     }
 
