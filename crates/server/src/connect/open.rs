@@ -13,7 +13,7 @@ use chancery_core::secret::Secret;
 use chancery_policy::UsePermit;
 use chancery_store::connected_account::{Opening, find_sealed};
 use chancery_store::record;
-use chancery_vault::Sealed;
+use chancery_vault::{AssociatedData, Sealed};
 use std::collections::BTreeMap;
 
 /// An opened credential: every part with its place. Values do not print, and are wiped when it is dropped.
@@ -89,8 +89,28 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
         (account.id, account.owner),
         (usage.connection, usage.fingerprint),
     );
-    let content = chancery_vault::open(served.keys.vault(), &bound, &sealed).map_err(Failure::internal)?;
+    let content = unseal(app, served, &bound, &sealed).await?;
     placed(&connection, &content)
+}
+
+/// Opens a record with the tenant's key that it is sealed under. One that another node has wrapped anew a moment ago
+/// is under a key that this node reads first.
+async fn unseal(
+    app: &App,
+    served: &Served,
+    bound: &AssociatedData,
+    sealed: &Sealed,
+) -> Result<Secret<Vec<u8>>, Failure> {
+    if let Some(key) = served.keys.vault_for(sealed) {
+        return chancery_vault::open(key, bound, sealed).map_err(Failure::internal);
+    }
+    app.tenants.reload_one(&app.db, served.tenant.id).await?;
+    let served = app.tenants.find(served.tenant.id);
+    let served = served.ok_or(Failure::Stale("the tenant is gone"))?;
+    let key = served.keys.vault_for(sealed);
+    let key =
+        key.ok_or_else(|| Failure::Internal("a credential is sealed under an unknown key".to_owned()))?;
+    chancery_vault::open(key, bound, sealed).map_err(Failure::internal)
 }
 
 fn without_account(connection: &Connection) -> Result<OpenedCredential, Failure> {

@@ -7,6 +7,7 @@ use crate::gateway::session;
 use crate::gateway::upstream::{Begun, Onward, SESSION, Unsent, send};
 use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::headers::Headers;
+use tracing::Instrument as _;
 
 /// Sends what was permitted and makes the answer, in a task of its own: a client that goes away ends neither the
 /// call nor its record.
@@ -14,11 +15,12 @@ use chancery_mcp::headers::Headers;
 /// # Errors
 /// What cannot be handed on. The end of the call is recorded in every case.
 pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answer, Rejection> {
-    let task = tokio::spawn(async move {
+    let work = async move {
         let begun = send(&relay.app, &relay.served, &relay.permit, &url, onward).await;
         answer(relay, begun).await
-    });
-    task.await
+    };
+    tokio::spawn(work.in_current_span())
+        .await
         .unwrap_or_else(|error| Err(Failure::internal(error).into()))
 }
 
@@ -93,7 +95,7 @@ fn rejected(fault: Fault) -> Rejection {
         Fault::TooLarge => "the answer of the server is too long",
         Fault::Foreign => "the server answered what was not asked",
         Fault::Broken | Fault::ClientGone => "the server broke off",
-        Fault::Revoked | Fault::Internal => "the answer could not be handed on",
+        Fault::Revoked | Fault::Internal | Fault::RequestTooLarge => "the answer could not be handed on",
     })
 }
 

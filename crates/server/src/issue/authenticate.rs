@@ -123,9 +123,15 @@ async fn by_own_key(
         return Ok(Err(AuthenticationError::Keys));
     };
     let profile = Profile::client_assertion(client_id, &served.tenant.spec.base_url);
-    Ok(jose::verify(jwt, &profile, &keys, now)
-        .map_err(AuthenticationError::from)
-        .and_then(|claims| AuthenticatedClient::by_assertion(facts, &claims, now)))
+    let claims = match jose::verify(jwt, &profile, &keys, now) {
+        Ok(claims) => claims,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    // SECURITY: a restore forgets which proofs were used; those that may have been are not taken again.
+    if served.may_be_used(claims.issued_at(), claims.expires_at()) {
+        return Ok(Err(AuthenticationError::Replayed));
+    }
+    Ok(AuthenticatedClient::by_assertion(facts, &claims, now))
 }
 
 async fn by_runtime(

@@ -30,22 +30,22 @@ on_both_engines!(
     a_client_that_goes_away_does_not_take_the_record_with_it,
 );
 
-const KEY: &str = "MARKER-key-of-the-bank-0123456789";
+pub(crate) const KEY: &str = "MARKER-key-of-the-bank-0123456789";
 
 /// An estate with a bank behind the gateway.
-struct Bank {
-    estate: Estate,
-    upstream: Upstream,
-    token: String,
+pub(crate) struct Bank {
+    pub(crate) estate: Estate,
+    pub(crate) upstream: Upstream,
+    pub(crate) token: String,
 }
 
 impl Bank {
-    async fn open(place: &Place) -> Self {
+    pub(crate) async fn open(place: &Place) -> Self {
         let node = outside::node(place, |_, _| {}).await;
         Self::on(Estate::on(node, "").await).await
     }
 
-    async fn on(estate: Estate) -> Self {
+    pub(crate) async fn on(estate: Estate) -> Self {
         let upstream = Upstream::start().await;
         estate.apply(document(&upstream)).await;
         let account = json!({ "name": "bank-key", "connection": "bank", "owner": "tenant", "values": { "token": KEY } });
@@ -65,16 +65,22 @@ impl Bank {
         bank
     }
 
-    async fn call(&self, method: &str, params: Value) -> Answer {
+    /// Another token, in the place of one that is dead.
+    pub(crate) async fn renew(&mut self) {
+        let target = [("audience", "bank"), ("scope", "look pay")];
+        self.token = self.estate.own("planner", &target).await.token();
+    }
+
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Answer {
         self.send_as(&self.token, &message(method, &params), &[]).await
     }
 
-    async fn tool(&self, name: &str, arguments: Value) -> Answer {
+    pub(crate) async fn tool(&self, name: &str, arguments: Value) -> Answer {
         self.call("tools/call", json!({ "name": name, "arguments": arguments }))
             .await
     }
 
-    async fn send_as(&self, token: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send_as(&self, token: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::post(self.estate.path("/mcp/bank"))
             .header("host", "id.example")
             .header("content-type", "application/json")
