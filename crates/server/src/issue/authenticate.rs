@@ -268,6 +268,12 @@ async fn record_failure(
     record_reference(app, served, named, error, arrival).await
 }
 
+fn may_name_a_client(text: &str) -> bool {
+    text.parse::<ClientId>().is_ok()
+        || text.parse::<chancery_core::name::Name>().is_ok()
+        || text.starts_with("https://")
+}
+
 async fn record_reference(
     app: &App,
     served: &Served,
@@ -286,6 +292,8 @@ async fn record_reference(
         return Ok(refusal);
     }
     // Whoever is not authenticated must not fill the log with text of their own.
+    // SECURITY: nor with a secret that was sent in the place of the id, so what cannot be an id is left out.
+    let named = named.filter(|text| may_name_a_client(text));
     let named = named.map(|text| text.chars().take(MAX_NAMED).collect::<String>());
     let content = serde_json::json!({ "reason": error.to_string(), "client_id": named }).to_string();
     let event = Event {

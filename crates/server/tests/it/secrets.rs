@@ -78,7 +78,8 @@ async fn no_secret_of_a_whole_scenario_is_written_or_said(place: Place) {
     }
 
     // The search must be able to find: one secret is planted wherever somebody could put it by mistake.
-    let planted = secrets.0[0].1.clone();
+    // One of this run's own: the other engine's run shares the log.
+    let planted = secrets.0[1].1.clone();
     tracing::warn!(planted, "a mistake");
     let mistake = json!({ "name": "mistake", "owner": "ops", "description": format!("it is {planted}") });
     let said = bank.estate.try_admin("POST", "/agents", mistake).await;
@@ -87,7 +88,7 @@ async fn no_secret_of_a_whole_scenario_is_written_or_said(place: Place) {
     for (place, bytes) in &everywhere {
         let found = secrets.found_in(bytes);
         assert_eq!(
-            found.contains(&secrets.0[0].0),
+            found.contains(&secrets.0[1].0),
             *place != "metrics",
             "in {place}: {found:?}"
         );
