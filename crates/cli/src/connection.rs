@@ -168,6 +168,24 @@ impl Connection {
         }
     }
 
+    /// Reads a body of any length into a file, piece by piece.
+    pub(crate) async fn download(&self, path: &str, file: &mut std::fs::File) -> anyhow::Result<()> {
+        let response = self.request(Method::GET, path, None).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let body = body.collect().await.context("the answer ended early")?.to_bytes();
+            return Err(refused(status.as_u16(), &body).into());
+        }
+        while let Some(frame) = body.frame().await {
+            let frame = frame.context("the answer ended early")?;
+            if let Some(piece) = frame.data_ref() {
+                std::io::Write::write_all(file, piece).context("the file cannot be written")?;
+            }
+        }
+        Ok(())
+    }
+
     async fn call(&self, method: Method, path: &str, body: Option<(&str, Vec<u8>)>) -> anyhow::Result<Value> {
         let response = self.request(method, path, body).await?;
         let status = response.status();

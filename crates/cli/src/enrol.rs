@@ -5,6 +5,7 @@ use crate::print::{self, Output, field};
 use crate::serve::{self, DatabaseArguments};
 use anyhow::anyhow;
 use chancery_server::node::World;
+use chancery_server::roots::Roots;
 use chancery_server::setup::{self, DEFAULT_TENANT};
 use chancery_server::store::db::Options;
 use chancery_server::store::{Db, all_tenants};
@@ -53,7 +54,7 @@ pub(crate) async fn recover(arguments: RecoverArguments) -> anyhow::Result<()> {
     let (database, root) = serve::open_keys(&arguments.database)?;
     let world = World::default();
     let db = Db::open(&database, Options::default()).await?;
-    setup::prepare(&db, &root, world.clock.now(), &*world.random).await?;
+    setup::prepare(&db, Roots::new(root, None), world.clock.now(), &*world.random).await?;
     let tenants = all_tenants(&db).await?;
     let tenant = tenants
         .iter()

@@ -5,6 +5,7 @@ mod add;
 mod agent;
 mod apply;
 mod audit;
+mod backup;
 mod binding;
 mod calls;
 mod client;
@@ -34,6 +35,7 @@ mod tenant;
 mod token;
 mod tokens;
 mod upstream;
+mod vault;
 mod why;
 mod wire;
 
@@ -113,6 +115,12 @@ enum Command {
     Token(token::TokenArguments),
     /// Keys that sign access tokens: list, rotate.
     Key(key::KeyArguments),
+    /// The vault: rotate a tenant's key, or the root key.
+    Vault(vault::VaultArguments),
+    /// Copy the database while it serves (SQLite). The root key is not in the copy.
+    Backup(backup::BackupArguments),
+    /// Continue from a backup: a new log generation, every token dead; or confirm that it was looked at.
+    Restore(backup::RestoreArguments),
     /// Tenants: list, create, suspend, activate, retire.
     Tenant(tenant::TenantArguments),
     /// Print the description of the administration interface (OpenAPI), as docs/openapi.json has it.
@@ -198,6 +206,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,
         Command::Token(arguments) => token::run(arguments, &connection.open()?, output).await,
         Command::Key(arguments) => key::run(arguments, &connection.open()?, output).await,
+        Command::Vault(arguments) => vault::run(arguments, &connection.open()?, output).await,
+        Command::Backup(arguments) => backup::backup(arguments, &connection.open()?).await,
+        Command::Restore(arguments) => backup::restore(arguments, &connection, output).await,
         Command::Tenant(arguments) => tenant::run(arguments, &connection.open()?, output).await,
         Command::Openapi => {
             print::json(&chancery_server::http::api::openapi::document(

@@ -63,17 +63,41 @@ pub(crate) struct ServeArguments {
     /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
     #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
     pub(crate) github_api: String,
+    /// The root key that is to replace the present one, while `vault rotate --root` runs.
+    #[arg(long, env = "CHANCERY_NEXT_ROOT_KEY_FILE")]
+    pub(crate) next_root_key_file: Option<PathBuf>,
+    /// Serve metrics for Prometheus at this address, path `/metrics`.
+    #[arg(long, env = "CHANCERY_METRICS")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// How much may be asked for: requests a second and, after a slash, calls under way, as in
+    /// `agent=500/64,user=500/64,tool=1000/256,tenant=5000/2048,token=200,request_bytes=67108864`; 0 is no limit, `off`
+    /// none at all.
+    #[arg(long, env = "CHANCERY_LIMITS", default_value = "")]
+    pub(crate) limits: String,
     /// What to log, as in `info` or `chancery_server=debug`.
     #[arg(long, env = "CHANCERY_LOG", default_value = "info")]
     pub(crate) log: String,
-    /// Log JSON lines.
-    #[arg(long, env = "CHANCERY_LOG_JSON")]
+    /// How to log: lines for people, or JSON.
+    #[arg(long, env = "CHANCERY_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// The same as `--log-format json`.
+    #[arg(long, env = "CHANCERY_LOG_JSON", hide = true)]
     pub(crate) log_json: bool,
+}
+
+/// How lines of the log look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
 }
 
 /// Serves until interrupted.
 pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
-    logging::start(&arguments.log, arguments.log_json);
+    let json = arguments.log_json || arguments.log_format == LogFormat::Json;
+    logging::start(&arguments.log, json);
     let public_url = arguments.public_url.clone();
     let node = Node::start(config(arguments)?, World::default()).await?;
     announce(&node, &public_url);
@@ -87,6 +111,8 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
 pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
     let socket = arguments.database.data.join("chancery.sock");
     let (database, root) = open_keys(&arguments.database)?;
+    let next = arguments.next_root_key_file.as_deref();
+    let next_root = next.map(|path| root_key::load(path, false)).transpose()?;
     let proxies = trusted_proxies(&arguments.trusted_proxies)?;
     let allowed = arguments
         .allow_hosts
@@ -96,6 +122,9 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
     Ok(NodeConfig {
         database,
         root,
+        next_root,
+        metrics: arguments.metrics,
+        call_limits: arguments.limits.parse().context("--limits")?,
         public_url: arguments.public_url.trim_end_matches('/').to_owned(),
         listen: arguments.listen,
         socket: Some(socket),
@@ -175,6 +204,9 @@ pub(crate) async fn migrate(arguments: DatabaseArguments) -> anyhow::Result<()> 
 
 fn announce(node: &Node, public_url: &str) {
     print::note(&format!("chancery serves {public_url} on {}", node.address));
+    if let Some(address) = node.metrics_address {
+        print::note(&format!("metrics are at http://{address}/metrics"));
+    }
     if let Some(code) = &node.enrolment_code {
         print::note(&format!(
             "nobody is enrolled yet; within 15 minutes: chancery enrol --name YOU --code {}",

@@ -41,6 +41,8 @@ pub enum SystemActor {
     Expiry,
     /// The gateway, which notes what servers show.
     Gateway,
+    /// Continuing from a backup.
+    Restore,
 }
 
 impl fmt::Display for Actor {
@@ -53,6 +55,7 @@ impl fmt::Display for Actor {
             Self::System(SystemActor::KeyRotation) => f.write_str("system:key_rotation"),
             Self::System(SystemActor::Expiry) => f.write_str("system:expiry"),
             Self::System(SystemActor::Gateway) => f.write_str("system:gateway"),
+            Self::System(SystemActor::Restore) => f.write_str("system:restore"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

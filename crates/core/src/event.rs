@@ -123,6 +123,18 @@ pub enum EventKind {
     ManifestSeen,
     /// What an MCP server shows was accepted.
     ManifestAccepted,
+    /// Calls or token requests were refused because a limit was reached: how many, counted and not one by one.
+    LimitReached,
+    /// A copy of the database was made.
+    BackedUp,
+    /// Somebody confirmed that what a restore lost has been looked at.
+    RestoreConfirmed,
+    /// A tenant got a new key, and what is sealed under the one before is being wrapped anew.
+    VaultRotationStarted,
+    /// Nothing is sealed under the tenant's key before any more, and it is forgotten.
+    VaultRotated,
+    /// The root key was replaced.
+    RootKeyRotated,
 }
 
 /// What was done to a noun.
@@ -178,6 +190,12 @@ impl fmt::Display for EventKind {
             Self::CallEnded => f.write_str("call.ended"),
             Self::ManifestSeen => f.write_str("manifest.seen"),
             Self::ManifestAccepted => f.write_str("manifest.accepted"),
+            Self::LimitReached => f.write_str("limit.reached"),
+            Self::BackedUp => f.write_str("database.backed_up"),
+            Self::RestoreConfirmed => f.write_str("restore.confirmed"),
+            Self::VaultRotationStarted => f.write_str("vault.rotation_started"),
+            Self::VaultRotated => f.write_str("vault.rotated"),
+            Self::RootKeyRotated => f.write_str("root_key.rotated"),
         }
     }
 }

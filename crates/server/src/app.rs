@@ -10,7 +10,9 @@ use crate::issue::flood::Flood;
 use crate::issue::own::Verified;
 use crate::jobs::feed::FeedPosition;
 use crate::jobs::freshness::Freshness;
+use crate::limits::Limits;
 use crate::listener::TrustedProxies;
+use crate::metrics::Metrics;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
 use chancery_core::id::{BatchId, Id as _, NodeId, TenantId};
@@ -23,6 +25,7 @@ use chancery_oauth::jose::{self, KeyLookupError, Profile, UnverifiedJwt, Verifie
 use chancery_store::change::Changed;
 use chancery_store::db::Batch;
 use chancery_store::{Db, Outcome};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A serving node.
@@ -62,6 +65,12 @@ pub struct App {
     pub github_api: String,
     /// Where checkpoints go.
     pub sinks: Sinks,
+    /// How much may be asked for.
+    pub limits: Limits,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where a copy of the database is made before it is handed over; nowhere for PostgreSQL.
+    pub backup_place: Option<PathBuf>,
 }
 
 impl App {

@@ -2,6 +2,7 @@
 
 use crate::connect::inspect::InspectError;
 use crate::egress::RepositoryError;
+use crate::limits::Limited;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_store::DbError;
 
@@ -23,6 +24,9 @@ pub enum Failure {
     /// This node does not know the present state well enough to answer.
     #[error("this node is not sure of the present state: {0}")]
     Stale(&'static str),
+    /// More was asked for than may be.
+    #[error(transparent)]
+    Limited(#[from] Limited),
     /// A node that cannot start as it was told to.
     #[error("{0}")]
     Start(String),
@@ -146,6 +150,10 @@ impl Failure {
             Self::Database(DbError::TextWithNul) => {
                 OAuthError::invalid_request("a text holds the character U+0000")
             }
+            Self::Limited(_) => OAuthError::new(
+                ErrorCode::TemporarilyUnavailable,
+                "too many requests of this client; try again later",
+            ),
             Self::Stale(_) | Self::Database(_) => OAuthError::new(
                 ErrorCode::TemporarilyUnavailable,
                 "not available at the moment; try again",

@@ -3,10 +3,11 @@
 
 use crate::error::Failure;
 use crate::record::EventSeal;
+use crate::roots::Roots;
 use crate::setup::sha256;
 use aws_lc_rs::hmac;
-use chancery_audit::{NoteSigner, Origin, VerifierKey};
-use chancery_core::id::{Id as _, KeyId, TenantId, TokenId};
+use chancery_audit::{EventMac, Leaf, NoteSigner, Origin, VerifierKey};
+use chancery_core::id::{EventId, Id as _, KeyId, TenantId, TokenId};
 use chancery_core::random::Random;
 use chancery_core::resource::TokenAlgorithm;
 use chancery_core::secret::Secret;
@@ -16,17 +17,28 @@ use chancery_oauth::claims::AccessTokenClaims;
 use chancery_oauth::jose::{Algorithm, HeaderTemplate, JwkSet, SigningKey};
 use chancery_policy::Permit;
 use chancery_store::key::SigningKeyRow;
-use chancery_store::{Db, Statement, key, log};
+use chancery_store::vault::TenantKeyRow;
+use chancery_store::{Db, Statement, key, log, vault};
 use chancery_vault::{AssociatedData, Purpose, Sealed, SealedTenantKey, SigningUse, TenantKey};
 use std::fmt;
 
+mod rotation;
+
 pub use chancery_vault::RootKey;
+pub use rotation::{Mandate, NewTenantKey, rewrap_tenant};
 
 /// A tenant's keys, opened.
 pub struct TenantKeys {
     tenant_key: TenantKey,
+    /// The one before, while something is sealed under it.
+    previous_key: Option<TenantKey>,
+    /// The row that holds both, as it was read.
+    row: TenantKeyRow,
     mac: Secret<[u8; 32]>,
-    sessions: hmac::Key,
+    /// MAC keys of the key before: what was written just before a rotation is still taken into the log.
+    former_macs: Vec<Secret<[u8; 32]>>,
+    /// The present one, and while a rotation runs the one before.
+    sessions: Vec<hmac::Key>,
     log_name: String,
     log_generation: u64,
     checkpoint_seed: Secret<Vec<u8>>,
@@ -86,16 +98,31 @@ impl TenantKeys {
     ///
     /// # Errors
     /// The database's, or a key that does not open.
-    pub async fn load(db: &Db, root: &RootKey, tenant: &Tenant) -> Result<Self, Failure> {
-        let sealed = key::find_tenant_key(db, tenant.id).await?;
-        let sealed = sealed.ok_or_else(|| Failure::Internal("the tenant has no key".to_owned()))?;
-        let sealed = SealedTenantKey::parse(&sealed).map_err(Failure::internal)?;
-        let tenant_key = TenantKey::open(tenant.id, &sealed, root).map_err(Failure::internal)?;
-        let rows = key::load_signing_keys(db, tenant.id).await?;
+    pub async fn load(db: &Db, roots: &Roots, tenant: &Tenant) -> Result<Self, Failure> {
+        // Rows are read one after the other: a rotation that moved on between two is read once more.
+        match Self::load_once(db, roots, tenant).await {
+            Err(Failure::Internal(_)) => Self::load_once(db, roots, tenant).await,
+            loaded => loaded,
+        }
+    }
+
+    async fn load_once(db: &Db, roots: &Roots, tenant: &Tenant) -> Result<Self, Failure> {
+        let row = vault::find_tenant_keys(db, tenant.id).await?;
+        let row = row.ok_or_else(|| Failure::Internal("the tenant has no key".to_owned()))?;
+        let tenant_key = open_tenant_key(roots, tenant.id, &row.sealed)?;
+        let previous_key = row
+            .previous
+            .as_ref()
+            .map(|sealed| open_tenant_key(roots, tenant.id, sealed))
+            .transpose()?;
         let mut tokens = Vec::new();
         let mut checkpoint_seed = None;
-        for row in &rows {
-            let private = open(&tenant_key, tenant.id, row)?;
+        for row in &key::load_signing_keys(db, tenant.id).await? {
+            let sealed = Sealed::parse(&row.sealed).map_err(Failure::internal)?;
+            let sealing = sealing_key(&tenant_key, previous_key.as_ref(), &sealed);
+            let sealing =
+                sealing.ok_or_else(|| Failure::Internal("no key opens a signing key".to_owned()))?;
+            let private = open(sealing, tenant.id, row)?;
             if row.purpose == CHECKPOINT {
                 checkpoint_seed = Some(private);
             } else {
@@ -106,14 +133,15 @@ impl TenantKeys {
             .iter()
             .map(|token| token.key.verifying_key().clone())
             .collect();
-        let sessions = tenant_key
-            .derive(Purpose::Session, b"")
-            .map_err(Failure::internal)?;
+        let mut sessions = Vec::new();
+        for key in std::iter::once(&tenant_key).chain(&previous_key) {
+            let derived = key.derive(Purpose::Session, b"").map_err(Failure::internal)?;
+            sessions.push(hmac::Key::new(hmac::HMAC_SHA256, derived.expose_secret()));
+        }
         Ok(Self {
-            sessions: hmac::Key::new(hmac::HMAC_SHA256, sessions.expose_secret()),
-            mac: tenant_key
-                .derive(Purpose::EventMac, b"")
-                .map_err(Failure::internal)?,
+            sessions,
+            mac: event_mac(&tenant_key)?,
+            former_macs: rotation::former_macs(&tenant_key, previous_key.as_ref(), &row)?,
             log_name: log_name(&tenant.spec.base_url),
             log_generation: log::find_head(db, tenant.id)
                 .await?
@@ -123,6 +151,8 @@ impl TenantKeys {
             published: JwkSet::from_keys(public),
             published_digest: published_digest(&tokens),
             tokens,
+            row,
+            previous_key,
             tenant_key,
         })
     }
@@ -174,6 +204,22 @@ impl TenantKeys {
         &self.tenant_key
     }
 
+    /// The key that opens something sealed: the present one, or while a rotation runs the one before.
+    pub(crate) fn vault_for(&self, sealed: &Sealed) -> Option<&TenantKey> {
+        sealing_key(&self.tenant_key, self.previous_key.as_ref(), sealed)
+    }
+
+    /// Asserts in a batch that what was sealed with [`Self::vault`] is sealed under the present key.
+    pub(crate) fn assert_current(&self) -> Statement {
+        vault::assert_tenant_key(self.tenant_key.tenant(), &self.row.sealed)
+    }
+
+    /// Whether this is the MAC of an event of this tenant, under the present key or the one before.
+    pub(crate) fn is_event_mac(&self, mac: EventMac, event: EventId, leaf: &Leaf) -> bool {
+        let mut all = std::iter::once(&self.mac).chain(&self.former_macs);
+        all.any(|key| mac.matches(key.expose_secret(), event, leaf))
+    }
+
     /// What binds event rows to this tenant's log.
     pub fn seal(&self) -> EventSeal<'_> {
         EventSeal {
@@ -184,14 +230,17 @@ impl TenantKeys {
 
     /// The tag that binds an upstream's session to who opened it.
     pub fn session_tag(&self, owner: &[[u8; 16]], session: &[u8]) -> Vec<u8> {
-        hmac::sign(&self.sessions, &session_message(owner, session))
-            .as_ref()
-            .to_vec()
+        let message = session_message(owner, session);
+        let tag = self.sessions.first().map(|key| hmac::sign(key, &message));
+        tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default()
     }
 
     /// Whether a tag is that of this owner and session, in constant time.
     pub fn is_session_tag(&self, owner: &[[u8; 16]], session: &[u8], tag: &[u8]) -> bool {
-        hmac::verify(&self.sessions, &session_message(owner, session), tag).is_ok()
+        let message = session_message(owner, session);
+        self.sessions
+            .iter()
+            .any(|key| hmac::verify(key, &message, tag).is_ok())
     }
 
     /// What signs checkpoints of a log generation.
@@ -283,15 +332,31 @@ pub fn create(
         random,
     )?;
     statements.push(key::insert_signing_key(tenant, &row));
-    Ok((
-        statements,
-        tenant_key
-            .derive(Purpose::EventMac, b"")
-            .map_err(Failure::internal)?,
-    ))
+    Ok((statements, event_mac(&tenant_key)?))
 }
 
 type NewKeys = (Vec<Statement>, Secret<[u8; 32]>);
+
+/// A tenant's key, with the root key that wraps it.
+fn open_tenant_key(roots: &Roots, tenant: TenantId, sealed: &[u8]) -> Result<TenantKey, Failure> {
+    let sealed = SealedTenantKey::parse(sealed).map_err(Failure::internal)?;
+    TenantKey::open(tenant, &sealed, roots.find(sealed.root_key_id())?).map_err(Failure::internal)
+}
+
+fn sealing_key<'a>(
+    present: &'a TenantKey,
+    previous: Option<&'a TenantKey>,
+    sealed: &Sealed,
+) -> Option<&'a TenantKey> {
+    let id = sealed.tenant_key_id();
+    std::iter::once(present)
+        .chain(previous)
+        .find(|key| key.id() == id)
+}
+
+fn event_mac(key: &TenantKey) -> Result<Secret<[u8; 32]>, Failure> {
+    key.derive(Purpose::EventMac, b"").map_err(Failure::internal)
+}
 
 fn generate_token_key(
     tenant_key: &TenantKey,

@@ -17,12 +17,16 @@ pub mod http;
 pub mod issue;
 pub mod jobs;
 pub mod keys;
+pub mod limits;
 pub mod listener;
+pub mod metrics;
 pub mod node;
 pub mod record;
+pub mod roots;
 pub mod setup;
 pub mod sinks;
 pub mod tenants;
+pub mod witness;
 pub mod world;
 
 pub use app::App;

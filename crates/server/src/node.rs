@@ -12,19 +12,23 @@ use crate::jobs::feed::{self, FeedPosition};
 use crate::jobs::freshness::Freshness;
 use crate::jobs::{self, expiry};
 use crate::keys::RootKey;
+use crate::limits::{CallLimits, Limits as CallLimiter, refused};
 use crate::listener::{Endpoint, Limits, TlsConfig, TrustedProxies, serve};
+use crate::metrics::Metrics;
+use crate::roots::Roots;
 use crate::setup;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
+use crate::witness;
 use crate::world::{SystemClock, SystemRandom};
 use chancery_core::id::{Id as _, NodeId};
 use chancery_core::random::Random;
 use chancery_core::secret::Secret;
 use chancery_core::time::{Clock, Ttl};
-use chancery_store::db::{DatabaseUrl, Options};
+use chancery_store::db::{DatabaseUrl, Observer, Options};
 use chancery_store::{Db, change};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +43,8 @@ pub struct NodeConfig {
     pub database: DatabaseUrl,
     /// The root key.
     pub root: RootKey,
+    /// The root key that is to replace it, while it is being replaced.
+    pub next_root: Option<RootKey>,
     /// The base URL of the default tenant. Never changes.
     pub public_url: String,
     /// Where to listen.
@@ -49,6 +55,10 @@ pub struct NodeConfig {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Proxies in front of this node.
     pub proxies: TrustedProxies,
+    /// Where metrics are served, if anywhere.
+    pub metrics: Option<SocketAddr>,
+    /// How much may be asked for.
+    pub call_limits: CallLimits,
     /// Bounds of what a peer may make this node wait for, and keep.
     pub limits: Limits,
     /// Hosts and networks of special use that may be called.
@@ -94,6 +104,8 @@ pub struct Node {
     pub app: Arc<App>,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where it serves metrics.
+    pub metrics_address: Option<SocketAddr>,
     /// The enrolment code, if nobody was enrolled yet.
     pub enrolment_code: Option<Secret<String>>,
     stop: CancellationToken,
@@ -115,6 +127,15 @@ impl Node {
             .await
             .map_err(Failure::start)?;
         let address = public.local_address().unwrap_or(config.listen);
+        let metrics = match config.metrics {
+            Some(listen) => Some(
+                Endpoint::tcp(listen, tls.clone(), &config.proxies)
+                    .await
+                    .map_err(Failure::start)?,
+            ),
+            None => None,
+        };
+        let metrics_address = metrics.as_ref().and_then(Endpoint::local_address);
         let local = match &config.socket {
             Some(path) => Some(Endpoint::unix(path).await.map_err(Failure::start)?),
             None => None,
@@ -124,8 +145,10 @@ impl Node {
         let stop = CancellationToken::new();
         let router = crate::http::router(app.clone());
         let mut tasks = vec![tokio::spawn(jobs::run(app.clone(), stop.clone()))];
-        for endpoint in std::iter::once(public).chain(local) {
-            let work = serve(endpoint, router.clone(), limits, stop.clone());
+        let beside = metrics.map(|endpoint| (endpoint, crate::http::metrics_router(app.clone())));
+        let endpoints = std::iter::once(public).chain(local);
+        for (endpoint, router) in endpoints.map(|endpoint| (endpoint, router.clone())).chain(beside) {
+            let work = serve(endpoint, router, limits, stop.clone());
             tasks.push(tokio::spawn(async move {
                 let _cut = work.await;
             }));
@@ -138,6 +161,7 @@ impl Node {
         Ok(Self {
             app,
             address,
+            metrics_address,
             enrolment_code,
             stop,
             tasks,
@@ -152,6 +176,9 @@ impl Node {
         }
         if let Err(error) = flood::record_omitted(&self.app).await {
             tracing::warn!(%error, "how many failed authentications were left out was not recorded");
+        }
+        if let Err(error) = refused::record(&self.app).await {
+            tracing::warn!(%error, "how many requests were refused was not recorded");
         }
         if let Err(error) = jobs::integrator::run(&self.app).await {
             tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
@@ -178,53 +205,88 @@ pub async fn open_with(
     world: World,
     options: Options,
 ) -> Result<(Arc<App>, Option<Secret<String>>), Failure> {
-    let World {
-        clock,
-        random,
-        checks_clock,
-        outbound_timeout,
-    } = world;
-    let now = clock.now();
-    let db = Db::open(&config.database, options).await?;
+    let (metrics, observer) = Metrics::new();
+    let db = Db::open(&config.database, with_observer(options, observer)).await?;
+    let opened = on(db.clone(), config, world, metrics).await;
+    if opened.is_err() {
+        // Whoever tries again must find the file free.
+        db.close().await;
+    }
+    opened
+}
+
+/// The state of a node on an open database.
+async fn on(
+    db: Db,
+    config: NodeConfig,
+    world: World,
+    metrics: Arc<Metrics>,
+) -> Result<(Arc<App>, Option<Secret<String>>), Failure> {
+    let (now, random) = (world.clock.now(), &*world.random);
     let is_new = !db.pending(chancery_store::MIGRATIONS).await?.is_empty();
-    setup::prepare(&db, &config.root, now, &*random).await?;
-    setup::ensure_tenants(&db, &config.root, &config.public_url, now, &*random).await?;
+    let backup_place = config.database.sqlite_path().map(folder_of);
+    let roots = Roots::new(config.root, config.next_root);
+    let roots = setup::prepare(&db, roots, now, random).await?;
+    setup::ensure_tenants(&db, roots.current(), &config.public_url, now, random).await?;
     let egress = Egress::new(
         EgressConfig {
             allowed_hosts: config.allowed_hosts,
             extra_ca_file: config.extra_ca_file,
-            total_timeout: outbound_timeout,
+            total_timeout: world.outbound_timeout,
             ..EgressConfig::default()
         },
-        clock.clone(),
+        world.clock.clone(),
     );
     let egress = Arc::new(egress.map_err(Failure::internal)?);
     // The feed's end is read before anything is loaded, so that no change can fall between.
     let end = change::end(&db).await?;
+    let issuer_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
     let app = Arc::new(App {
-        node: NodeId::generate(now, &*random),
+        node: NodeId::generate(now, random),
         directory: Directory::new(db.clone()),
-        tenants: Tenants::new(Arc::new(config.root)),
+        tenants: Tenants::new(roots),
         freshness: Freshness::default(),
         feed: FeedPosition::new(end),
-        checks_clock,
+        checks_clock: world.checks_clock,
         flood: Flood::default(),
         verified: Verified::default(),
         gateway: Gateway::default(),
         proxies: config.proxies,
         egress: egress.clone(),
         github_api: config.github_api,
-        issuer_keys: IssuerKeys::new(egress.clone(), clock.clone(), IssuerKeysConfig::default()),
+        issuer_keys,
+        limits: CallLimiter::new(config.call_limits, metrics.clone()),
+        metrics,
+        backup_place,
         sinks: Sinks::new(config.checkpoint_file, config.checkpoint_url, egress),
         db,
-        clock,
-        random,
+        clock: world.clock,
+        random: world.random,
     });
+    let code = ready(&app, is_new).await?;
+    Ok((app, code))
+}
+
+/// Loads what a node must know before it serves; gives the enrolment code of a first start.
+async fn ready(app: &App, is_new: bool) -> Result<Option<Secret<String>>, Failure> {
     app.tenants.reload(&app.db).await?;
-    expiry::run(&app).await?;
-    feed::follow(&app).await?;
-    let enrolment_code = if is_new { first_code(&app).await? } else { None };
-    Ok((app, enrolment_code))
+    if let Some(path) = app.sinks.file() {
+        witness::check(&app.db, path, &app.tenants.all()).await?;
+    }
+    expiry::run(app).await?;
+    feed::follow(app).await?;
+    if is_new { first_code(app).await } else { Ok(None) }
+}
+
+fn with_observer(mut options: Options, observer: Observer) -> Options {
+    options.observer = Some(observer);
+    options
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
 }
 
 async fn first_code(app: &App) -> Result<Option<Secret<String>>, Failure> {

@@ -2,6 +2,7 @@
 //! statement of the caller's batch.
 
 use crate::error::Failure;
+use crate::keys::TenantKeys;
 use chancery_audit::{EventMac, Leaf, LeafContent, PartRecord};
 use chancery_core::actor::Actor;
 use chancery_core::event::Event;
@@ -59,6 +60,32 @@ pub fn statement(seal: EventSeal<'_>, event: &Event, random: &dyn Random) -> Res
         parts: serde_json::to_string(&parts).map_err(Failure::internal)?,
     };
     Ok(event::insert(event.tenant, &row))
+}
+
+/// The statement that writes an event which is not in the tree yet for another log generation: what it says stays.
+///
+/// # Errors
+/// The row was changed since it was written.
+pub fn carried(seal: EventSeal<'_>, keys: &TenantKeys, row: &EventRow) -> Result<Statement, Failure> {
+    let forged = || Failure::Start(format!("event {} was changed before it was in the log", row.id));
+    let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(|_| forged())?;
+    let mac: [u8; 32] = row.mac.as_slice().try_into().map_err(|_| forged())?;
+    if !keys.is_event_mac(EventMac::from_bytes(mac), row.id, &leaf) {
+        return Err(forged());
+    }
+    let leaf = Leaf::new(LeafContent {
+        generation: seal.log_generation,
+        ..leaf.content().clone()
+    })
+    .map_err(Failure::internal)?;
+    let tenant = leaf.content().tenant;
+    let carried = EventRow {
+        log_generation: seal.log_generation,
+        mac: EventMac::compute(seal.mac, row.id, &leaf).as_bytes().to_vec(),
+        leaf: leaf.as_text().to_owned(),
+        ..row.clone()
+    };
+    Ok(event::insert(tenant, &carried))
 }
 
 impl std::fmt::Debug for EventSeal<'_> {

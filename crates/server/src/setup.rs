@@ -5,6 +5,7 @@ use crate::directory::change::Caller;
 use crate::error::{Failure, Refusal};
 use crate::keys::{self, RootKey};
 use crate::record::{self as audit, EventSeal};
+use crate::roots::Roots;
 use chancery_core::actor::{Actor, SystemActor};
 use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::ResourceId;
@@ -20,35 +21,28 @@ use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::{DEFAULT_POLICIES, PolicySet};
 use chancery_store::db::Batch;
 use chancery_store::log::{self, Head};
-use chancery_store::{Db, MIGRATIONS, Outcome, PolicySetSpec, change, enrolment, key, record};
+use chancery_store::{Db, MIGRATIONS, Outcome, PolicySetSpec, change, enrolment, key, record, vault};
 
 /// The name of the tenant whose base is the public URL.
 pub const DEFAULT_TENANT: &str = "default";
 /// The name of the tenant that creates, suspends and destroys tenants.
 pub const SYSTEM_TENANT: &str = "system";
 
-/// Brings the schema up to date and writes the root key's check value if there is none.
+/// Brings the schema up to date and writes the root key's check value if there is none. Gives the root keys as the
+/// database's record has them.
 ///
 /// # Errors
 /// The database's; a root key that is not the one that the data was sealed under.
-pub async fn prepare(db: &Db, root: &RootKey, now: Timestamp, random: &dyn Random) -> Result<(), Failure> {
+pub async fn prepare(db: &Db, roots: Roots, now: Timestamp, random: &dyn Random) -> Result<Roots, Failure> {
     db.migrate(MIGRATIONS).await?;
     if key::find_root(db).await?.is_none() {
+        let root = roots.current();
         let statement = key::insert_root(&root.id().to_string(), root.check_value().as_bytes());
         let _ = db
             .commit(Batch::new(BatchId::generate(now, random)).push(statement))
             .await?;
     }
-    let (id, check) = key::find_root(db)
-        .await?
-        .ok_or_else(|| Failure::Internal("the root key's id is gone".to_owned()))?;
-    if id != root.id().to_string() || check != root.check_value().as_bytes() {
-        return Err(Failure::Start(format!(
-            "the data is sealed under root key {id}, but root key {} was given",
-            root.id()
-        )));
-    }
-    Ok(())
+    roots.settled(db).await
 }
 
 /// Creates the system tenant and the default tenant if they are missing.
@@ -130,6 +124,7 @@ pub async fn create_tenant(
         random,
     );
     let batch = Batch::new(BatchId::generate(now, random))
+        .guard(vault::assert_root(&root.id().to_string()))
         .push(record::insert(id, &tenant))
         .push(log::insert_head(id, &head))
         .extend(key_statements)
@@ -169,7 +164,7 @@ pub async fn add_tenant(
     }
     let outcome = create_tenant(
         &app.db,
-        app.tenants.root(),
+        app.tenants.roots().current(),
         (name.as_str(), &base),
         (&caller.actor, caller.now),
         &*app.random,

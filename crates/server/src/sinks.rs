@@ -18,6 +18,8 @@ pub struct Sinks {
     url: Option<String>,
     egress: Arc<Egress>,
     waiting: Mutex<HashMap<TenantId, Waiting>>,
+    /// Generation and size of the newest note that this node has signed.
+    signed: Mutex<HashMap<TenantId, (u64, u64)>>,
 }
 
 /// A note that the URL has not taken yet.
@@ -38,7 +40,26 @@ impl Sinks {
             url,
             egress,
             waiting: Mutex::default(),
+            signed: Mutex::default(),
         }
+    }
+
+    /// This node has signed a note over so many entries of a generation.
+    pub fn signed(&self, tenant: TenantId, place: (u64, u64)) {
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = signed.entry(tenant).or_default();
+        *newest = place.max(*newest);
+    }
+
+    /// Whether this node has signed a note beyond this one.
+    pub fn has_signed_beyond(&self, tenant: TenantId, place: (u64, u64)) -> bool {
+        let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        signed.get(&tenant).is_some_and(|newest| *newest > place)
+    }
+
+    /// The file that notes are appended to.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// Hands a note to every sink. A file that fails is logged: the next note covers the lost one.

@@ -1,13 +1,16 @@
 //! Tenants as a node serves them: base URL, keys and policies in memory.
 
 use crate::error::Failure;
-use crate::keys::{RootKey, TenantKeys};
+use crate::keys::TenantKeys;
+use crate::roots::Roots;
 use arc_swap::ArcSwap;
 use chancery_core::id::TenantId;
 use chancery_core::lineage::Guard;
 use chancery_core::noun::{Lifecycle, Noun};
 use chancery_core::tenant::Tenant;
+use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::PolicySet;
+use chancery_store::restore::{self, Restore};
 use chancery_store::{Db, PolicySetSpec, record};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +24,31 @@ pub struct Served {
     pub keys: Arc<TenantKeys>,
     /// The policy set in force.
     pub policy: Arc<ActivePolicy>,
+    /// The restore that its data last went through, if any.
+    pub restore: Option<Restore>,
 }
+
+impl Served {
+    /// Whether its data was restored from a backup and nobody has confirmed yet that what was lost was looked at.
+    /// Then nothing is issued and no call is passed: what was revoked after the backup stands as it was before.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.restore.is_some_and(|restore| restore.confirmed_at.is_none())
+    }
+
+    /// Whether a proof that may be used once can have been used before its use was forgotten by a restore.
+    pub fn may_be_used(&self, issued_at: Option<Timestamp>, expires_at: Option<Timestamp>) -> bool {
+        let Some(restore) = self.restore else {
+            return false;
+        };
+        let earliest = issued_at.or(expires_at.map(|end| end.minus(LONGEST_PROOF)));
+        earliest.is_none_or(|issued| issued <= restore.time.plus(CLOCKS_DIFFER))
+    }
+}
+
+/// How long a proof of a client's own lives at most.
+const LONGEST_PROOF: Ttl = Ttl::from_minutes(60);
+/// How far a client's clock may be ahead.
+const CLOCKS_DIFFER: Ttl = Ttl::from_minutes(1);
 
 /// The policy set in force and the row that says so.
 #[derive(Debug)]
@@ -37,7 +64,7 @@ pub struct ActivePolicy {
 /// All tenants. Replaced whole when one changes.
 #[derive(Debug)]
 pub struct Tenants {
-    root: Arc<RootKey>,
+    roots: ArcSwap<Roots>,
     map: ArcSwap<Map>,
     /// Held from reading the database to putting in place what was read: what was read earlier never replaces
     /// what was read later, or a suspended tenant could come back to life on this node.
@@ -62,17 +89,22 @@ impl Map {
 
 impl Tenants {
     /// No tenants yet: see [`Self::reload`].
-    pub fn new(root: Arc<RootKey>) -> Self {
+    pub fn new(roots: Roots) -> Self {
         Self {
-            root,
+            roots: ArcSwap::from_pointee(roots),
             map: ArcSwap::default(),
             turn: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The root key.
-    pub fn root(&self) -> &RootKey {
-        &self.root
+    /// The root keys.
+    pub fn roots(&self) -> Arc<Roots> {
+        self.roots.load_full()
+    }
+
+    /// Takes other root keys from now on.
+    pub(crate) fn set_roots(&self, roots: Roots) {
+        self.roots.store(Arc::new(roots));
     }
 
     /// The tenant with this id.
@@ -140,17 +172,24 @@ impl Tenants {
     }
 
     async fn load(&self, db: &Db, tenant: Tenant, known: Option<Arc<Served>>) -> Result<Served, Failure> {
+        let restore = restore::all(db, tenant.id).await?.pop();
         let tenant = Arc::new(tenant);
         if let Some(known) = known {
             return Ok(Served {
                 tenant,
                 keys: known.keys.clone(),
                 policy: known.policy.clone(),
+                restore,
             });
         }
-        let keys = Arc::new(TenantKeys::load(db, &self.root, &tenant).await?);
+        let keys = Arc::new(TenantKeys::load(db, &self.roots(), &tenant).await?);
         let policy = Arc::new(load_policy(db, tenant.id).await?);
-        Ok(Served { tenant, keys, policy })
+        Ok(Served {
+            tenant,
+            keys,
+            policy,
+            restore,
+        })
     }
 }
 

@@ -135,6 +135,33 @@ pub async fn pending(db: &Db, tenant: TenantId, limit: u32) -> Result<Vec<Pendin
     rows.iter().map(read).collect()
 }
 
+/// Events not yet in the tree with everything that is stored of them, oldest first.
+///
+/// # Errors
+/// As [`find`].
+pub async fn pending_rows(db: &Db, tenant: TenantId) -> Result<Vec<EventRow>, DbError> {
+    let rows = db.query(&PENDING_ROWS, vec![Value::id(tenant)]).await?;
+    rows.iter().map(read).collect()
+}
+
+/// How many events of all tenants are not in their trees yet, counted up to a bound.
+///
+/// # Errors
+/// The database fails.
+pub async fn count_pending(db: &Db, at_most: u32) -> Result<u64, DbError> {
+    counter(
+        &db.query_one(&COUNT_PENDING, vec![Value::from(at_most)]).await?,
+        0,
+    )
+}
+
+/// Takes out an event that is not in the tree yet, to be written anew in another log generation. Fails with label
+/// `pending` if it is in the tree.
+pub fn take_pending(tenant: TenantId, id: EventId) -> Statement {
+    let params = vec![Value::id(tenant), Value::id(id)];
+    Statement::new(&TAKE_PENDING, params, Expect::Rows(1), "pending")
+}
+
 /// Events in the tree from an index on, in order.
 ///
 /// # Errors
@@ -226,6 +253,13 @@ const LIST: Sql = Sql::same(
 const PENDING: Sql = Sql::same(
     "SELECT seq, id, leaf, mac FROM events WHERE tenant = ?1 AND position IS NULL ORDER BY seq LIMIT ?2",
 );
+const PENDING_ROWS: Sql = Sql::same(
+    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+     WHERE tenant = ?1 AND position IS NULL ORDER BY seq",
+);
+const COUNT_PENDING: Sql =
+    Sql::same("SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE position IS NULL LIMIT ?1) AS waiting");
+const TAKE_PENDING: Sql = Sql::same("DELETE FROM events WHERE tenant = ?1 AND id = ?2 AND position IS NULL");
 const INTEGRATED: Sql = Sql::same(
     "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
      WHERE tenant = ?1 AND log_generation = ?2 AND position >= ?3 AND position IS NOT NULL ORDER BY position LIMIT ?4",
@@ -248,6 +282,9 @@ pub(crate) const QUERIES: &[&Sql] = &[
     &FIND,
     &LIST,
     &PENDING,
+    &PENDING_ROWS,
+    &COUNT_PENDING,
+    &TAKE_PENDING,
     &INTEGRATED,
     &ASSIGN,
     &REPLACE_PARTS,

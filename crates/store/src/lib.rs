@@ -32,8 +32,10 @@ mod migrations;
 mod policy_set;
 pub mod record;
 mod resource;
+pub mod restore;
 mod tenant;
 mod user;
+pub mod vault;
 
 pub use client::{insert_secret, load_secrets, retire_secrets};
 pub use db::{Batch, Db, DbError, Expect, Outcome, Row, Sql, Statement, Value};
@@ -63,8 +65,10 @@ pub fn queries() -> Vec<&'static Sql> {
         lease::QUERIES,
         log::QUERIES,
         manifest::QUERIES,
+        restore::QUERIES,
         tenant::QUERIES,
         user::QUERIES,
+        vault::QUERIES,
     ] {
         all.extend(list);
     }

@@ -145,6 +145,20 @@ pub async fn checkpoints(
         .collect()
 }
 
+/// The generations of a tenant's log that have a signed checkpoint, each with the size of its newest, in order.
+///
+/// # Errors
+/// The database fails, or a row cannot be read.
+pub async fn generations(db: &Db, tenant: TenantId) -> Result<Vec<(u64, u64)>, DbError> {
+    let rows = db.query(&GENERATIONS, vec![Value::id(tenant)]).await?;
+    rows.iter()
+        .map(|row| Ok((counter(row, 0)?, counter(row, 1)?)))
+        .collect()
+}
+
+const GENERATIONS: Sql = Sql::same(
+    "SELECT log_generation, MAX(size) FROM checkpoints WHERE tenant = ?1 GROUP BY log_generation ORDER BY log_generation",
+);
 const HEAD: Sql =
     Sql::same("SELECT log_generation, size, root, signed_size FROM log_heads WHERE tenant = ?1");
 const INSERT_HEAD: Sql = Sql::same(
@@ -181,4 +195,5 @@ pub(crate) const QUERIES: &[&Sql] = &[
     &INSERT_CHECKPOINT,
     &NEWEST_CHECKPOINT,
     &CHECKPOINTS,
+    &GENERATIONS,
 ];

@@ -37,4 +37,9 @@ pub const MIGRATIONS: &[Migration] = &[
             include_str!("../migrations/0006_calls_postgres.sql"),
         ),
     },
+    Migration {
+        number: 7,
+        name: "rotation and restore",
+        sql: Sql::same(include_str!("../migrations/0007_rotation_and_restore.sql")),
+    },
 ];

@@ -3,7 +3,9 @@
 //! The encoding is a list of fields, each preceded by its length as four bytes, big-endian: the
 //! format version, the kind of record, then the kind's own fields in the order they are declared.
 
+use crate::derive::Purpose;
 use crate::field;
+use crate::tenant::TenantKeyId;
 use chancery_core::id::{AgentId, Id as _, KeyId, TenantId, UserId};
 
 /// What a record is and whose it is. A record opens only with exactly the value it was sealed with.
@@ -13,6 +15,8 @@ pub enum AssociatedData {
     Credential(Credential),
     /// A private key with which this server signs.
     SigningKey(SigningKey),
+    /// A key that was derived from a tenant key which is no longer there.
+    DerivedKey(DerivedKey),
 }
 
 impl AssociatedData {
@@ -21,6 +25,7 @@ impl AssociatedData {
         match self {
             Self::Credential(credential) => credential.tenant,
             Self::SigningKey(key) => key.tenant,
+            Self::DerivedKey(key) => key.tenant,
         }
     }
 
@@ -43,6 +48,13 @@ impl AssociatedData {
                 key.tenant.as_bytes(),
                 key.kid.as_bytes(),
                 key.signs.label().as_bytes(),
+            ]),
+            Self::DerivedKey(key) => field::join(&[
+                &[VERSION],
+                b"derived-key",
+                key.tenant.as_bytes(),
+                key.purpose.label().as_bytes(),
+                key.sealed_by.as_bytes(),
             ]),
         }
     }
@@ -91,6 +103,17 @@ impl Owner {
             Self::Tenant(id) => id.as_bytes(),
         }
     }
+}
+
+/// What a derived key that outlives its tenant key is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DerivedKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// What it was derived for.
+    pub purpose: Purpose,
+    /// The tenant key that now seals it.
+    pub sealed_by: TenantKeyId,
 }
 
 /// What a private signing key is bound to.

@@ -310,8 +310,12 @@ pub struct NeverIn {
     pub why: &'static str,
 }
 
-/// Files that open what the vault sealed: credentials in `connect::open`, signing keys in `keys`.
-pub const OPENS_SEALED: &[&str] = &["crates/server/src/connect/open.rs", "crates/server/src/keys.rs"];
+/// Files that open what the vault sealed: credentials in `connect::open`, signing keys and a former MAC key in `keys`.
+pub const OPENS_SEALED: &[&str] = &[
+    "crates/server/src/connect/open.rs",
+    "crates/server/src/keys.rs",
+    "crates/server/src/keys/rotation.rs",
+];
 
 /// Files that look into a `Secret`. A file that is not here may not, and one
 /// that no longer does leaves the list.
@@ -322,6 +326,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/cli/src/root_key.rs",
     "crates/cli/src/run/mod.rs",
     "crates/cli/src/serve.rs",
+    "crates/cli/src/vault.rs",
     "crates/core/src/secret.rs",
     "crates/oauth/src/request/client.rs",
     "crates/server/src/connect/inspect.rs",
@@ -333,11 +338,13 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/govern/enrol.rs",
     "crates/server/src/http/api/directory.rs",
     "crates/server/src/http/api/nouns.rs",
+    "crates/server/src/http/api/vault.rs",
     "crates/server/src/issue/authenticate.rs",
     "crates/server/src/issue/introspect.rs",
     "crates/server/src/issue/revoke.rs",
     "crates/server/src/issue/subject.rs",
     "crates/server/src/keys.rs",
+    "crates/server/src/keys/rotation.rs",
     "crates/server/src/setup.rs",
     "crates/vault/src/derive.rs",
     "crates/vault/src/root.rs",

@@ -7,6 +7,7 @@ use crate::{apply, logging, serve};
 use anyhow::{Context as _, anyhow};
 use chancery_server::egress::AllowedHost;
 use chancery_server::keys::RootKey;
+use chancery_server::limits::CallLimits;
 use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::DatabaseUrl;
@@ -59,6 +60,9 @@ impl DemoWorld {
             public_url: base.clone(),
             listen: base.trim_start_matches("http://").parse()?,
             socket: Some(socket.clone()),
+            next_root: None,
+            metrics: None,
+            call_limits: CallLimits::default(),
             tls: None,
             proxies: TrustedProxies::default(),
             limits: Limits::default(),

@@ -5,27 +5,33 @@ use crate::broker::headers::{comes_back, passes_on};
 use crate::broker::path::{PathError, checked_query, normalise};
 use crate::broker::sieve::{Echoed, Sieve};
 use crate::connect::open::open;
-use crate::egress::{Destination, OutboundBody, StreamLimits, StreamRequest, UrlSource};
+use crate::egress::{Destination, OutboundBody, StreamLimits, StreamRequest, StreamResponse, UrlSource};
 use crate::error::Failure;
+use crate::gateway::call::asking;
 use crate::gateway::caller::{self, Caller, Unauthenticated};
 use crate::gateway::credential::{Search, place};
-use crate::gateway::decision::{self, Decided, Ended, decide};
+use crate::gateway::decision::{Decided, decide};
+use crate::gateway::end::End;
 use crate::gateway::proposal::{Wanted, WantedRequest};
 use crate::gateway::relay::Fault;
+use crate::limits::{Limited, Ticket};
 use crate::tenants::Served;
 use bytes::Bytes;
 use chancery_core::call::CallAction;
 use chancery_core::connection::{Connection, Placement};
 use chancery_core::decision::Decision;
-use chancery_core::event::EventOutcome;
 use chancery_core::name::Name;
 use chancery_core::resource::{Resource, Upstream};
-use chancery_core::time::{Timestamp, Ttl};
+use chancery_core::time::Ttl;
 use chancery_policy::UsePermit;
+use futures_util::{Stream, StreamExt as _};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 use url::Url;
 
 /// A request as it came in.
@@ -43,8 +49,29 @@ pub struct Incoming<'a> {
     /// Headers that are text.
     pub headers: Vec<(&'a str, &'a str)>,
     /// The body.
-    pub body: OutboundBody,
+    pub body: InboundBody,
 }
+
+/// The body of a request, as it comes.
+pub struct InboundBody {
+    /// How long it is, if that is known beforehand.
+    pub length: Option<u64>,
+    /// Its pieces. An error ends it.
+    pub pieces: Pieces,
+}
+
+impl fmt::Debug for InboundBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundBody")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Pieces of a body.
+pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+/// Why a body broke off.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 impl fmt::Debug for Incoming<'_> {
     /// SECURITY: the token and headers are credentials.
@@ -80,6 +107,10 @@ pub enum Rejection {
     Denied(Box<Decision>, Arc<Resource>),
     /// The provider could not be reached, or answered what is not handed on (502).
     Upstream(&'static str),
+    /// The body is longer than a request may be (413).
+    TooLarge,
+    /// The caller asks for more than it may (429).
+    Limited(Limited),
     /// Too much at once (503).
     Busy,
     /// A fault of ours, or not knowing enough to answer.
@@ -89,6 +120,12 @@ pub enum Rejection {
 impl From<Failure> for Rejection {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
+    }
+}
+
+impl From<Limited> for Rejection {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(limited)
     }
 }
 
@@ -109,6 +146,8 @@ pub async fn broker(
         Err(why) => return Err(Rejection::Unauthenticated(why, resource)),
     };
 
+    let ticket = app.limits.enter(asking(served, &caller, None), now)?;
+
     // 2. What: one path in one spelling, which is decided on and sent.
     let path = normalise(incoming.path).map_err(Rejection::Path)?;
     let query = incoming
@@ -116,6 +155,10 @@ pub async fn broker(
         .map(checked_query)
         .transpose()
         .map_err(Rejection::Path)?;
+    let most = app.limits.config().request_bytes;
+    if incoming.body.length.is_some_and(|length| length > most) {
+        return Err(Rejection::TooLarge);
+    }
 
     // 3. Decide and record.
     let wanted = wanted(&caller, &connection, incoming.method, &path);
@@ -129,9 +172,24 @@ pub async fn broker(
         app: app.clone(),
         served: served.clone(),
         permit,
-        now,
+        _ticket: ticket,
     };
-    run.send(&connection, (&path, query), incoming).await
+    let outgoing = Outgoing {
+        connection,
+        path,
+        query: query.map(str::to_owned),
+        method: incoming.method.to_owned(),
+        headers: incoming
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        body: incoming.body,
+    };
+    // In a task of its own: a client that goes away ends neither the request nor its record.
+    tokio::spawn(run.send(outgoing).in_current_span())
+        .await
+        .unwrap_or_else(|error| Err(Failure::internal(error).into()))
 }
 
 /// The resource of this broker address and the connection behind it.
@@ -173,38 +231,59 @@ fn wanted(caller: &Caller, connection: &Connection, method: &str, path: &str) ->
     }
 }
 
+/// What is sent on, once it is permitted.
+struct Outgoing {
+    connection: Arc<Connection>,
+    path: String,
+    query: Option<String>,
+    method: String,
+    headers: Vec<(String, String)>,
+    body: InboundBody,
+}
+
 /// A request that is permitted.
 struct Run {
     app: Arc<App>,
     served: Arc<Served>,
     permit: Box<UsePermit>,
-    now: Timestamp,
+    /// What counts it as under way.
+    _ticket: Ticket,
+}
+
+/// A request that is ready to be sent.
+struct Built {
+    url: Url,
+    request: StreamRequest,
+    search: Search,
+    /// Whether the body turned out to be longer than a request may be.
+    is_too_large: Arc<AtomicBool>,
 }
 
 impl Run {
-    async fn send(
-        self,
-        connection: &Connection,
-        (path, query): (&str, Option<&str>),
-        incoming: Incoming<'_>,
-    ) -> Result<Answer, Rejection> {
-        let (url, request, search) = match self.build(connection, (path, query), incoming).await {
+    async fn send(self, outgoing: Outgoing) -> Result<Answer, Rejection> {
+        let connection = outgoing.connection.clone();
+        let built = match self.build(outgoing).await {
             Ok(built) => built,
             Err(failure) => {
-                self.ended(None, Some(Fault::Internal), 0).await;
+                self.ended(End::without_answer(Fault::Internal)).await;
                 return Err(failure);
             }
         };
         let destination = Destination {
             tenant: Some(&self.served.tenant.name),
             source: UrlSource::Configured,
-            url: url.as_str(),
+            url: built.url.as_str(),
         };
-        let response = match self.app.egress.open_stream(destination, request).await {
+        let began = self.app.clock.now();
+        let response = match self.app.egress.open_stream(destination, built.request).await {
             Ok(response) => response,
+            Err(_) if built.is_too_large.load(Ordering::SeqCst) => {
+                self.ended(End::without_answer(Fault::RequestTooLarge)).await;
+                return Err(Rejection::TooLarge);
+            }
             Err(error) => {
                 tracing::warn!(%error, connection = %connection.name, "a provider could not be called");
-                self.ended(None, Some(Fault::Broken), 0).await;
+                self.ended(End::without_answer(Fault::Broken)).await;
                 return Err(if error.is_busy() {
                     Rejection::Busy
                 } else if error.is_timeout() {
@@ -214,6 +293,13 @@ impl Run {
                 });
             }
         };
+        let took = self.app.clock.now().since(began);
+        self.app.metrics.upstream_began("http", took);
+        self.begun(response, built.search).await
+    }
+
+    /// The head of the answer is there.
+    async fn begun(self, response: StreamResponse, search: Search) -> Result<Answer, Rejection> {
         let status = response.status();
         let headers: Vec<(String, String)> = response
             .headers()
@@ -221,7 +307,11 @@ impl Run {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         if headers.iter().any(|(_, value)| search.finds(value.as_bytes())) {
-            self.ended(Some(status), Some(Fault::Echo), 0).await;
+            let end = End {
+                status: Some(status),
+                ..End::without_answer(Fault::Echo)
+            };
+            self.ended(end).await;
             return Err(Rejection::Upstream(
                 "the provider sent the credential back; its answer was cut",
             ));
@@ -233,21 +323,17 @@ impl Run {
         })
     }
 
-    async fn build(
-        &self,
-        connection: &Connection,
-        (path, query): (&str, Option<&str>),
-        incoming: Incoming<'_>,
-    ) -> Result<(Url, StreamRequest, Search), Rejection> {
-        let base = &connection.spec.base_url;
-        let text = format!("{}{}{path}", base.origin(), base.path());
+    async fn build(&self, outgoing: Outgoing) -> Result<Built, Rejection> {
+        let base = &outgoing.connection.spec.base_url;
+        let text = format!("{}{}{}", base.origin(), base.path(), outgoing.path);
         let mut url = Url::parse(&text).map_err(|error| Rejection::Failure(Failure::internal(error)))?;
         // INVARIANT: what was decided on is what is sent; a URL library that reads it otherwise is not followed.
         if url.as_str() != text {
             return Err(Rejection::Path(PathError::Character));
         }
-        url.set_query(query);
-        let placements: Vec<String> = connection
+        url.set_query(outgoing.query.as_deref());
+        let placements: Vec<String> = outgoing
+            .connection
             .spec
             .credential
             .parts()
@@ -258,26 +344,33 @@ impl Run {
             })
             .collect();
         let unsendable = |_| Rejection::Upstream("a header cannot be sent on");
-        let mut request = StreamRequest::new(incoming.method, incoming.body, LIMITS).map_err(unsendable)?;
-        for (name, value) in incoming.headers {
+        let (body, is_too_large) = outbound(outgoing.body, self.app.limits.config().request_bytes);
+        let mut request = StreamRequest::new(&outgoing.method, body, LIMITS).map_err(unsendable)?;
+        for (name, value) in &outgoing.headers {
             if passes_on(name, &placements) {
                 request.set_header(name, value).map_err(unsendable)?;
             }
         }
         let credential = open(&self.app, &self.served, &self.permit).await?;
         place(&credential, &mut url, &mut request).map_err(unsendable)?;
-        Ok((url, request, Search::new(&credential)))
+        Ok(Built {
+            url,
+            request,
+            search: Search::new(&credential),
+            is_too_large,
+        })
     }
 
     /// Hands the body on in a task of its own, so that its end is recorded even when the client is gone.
     fn hand_on(
         self,
-        mut response: crate::egress::StreamResponse,
+        mut response: StreamResponse,
         mut sieve: Sieve,
     ) -> mpsc::Receiver<Result<Bytes, Echoed>> {
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        tokio::spawn(async move {
-            let status = response.status();
+        let most = self.app.limits.config().response_bytes;
+        let work = async move {
+            let status = Some(response.status());
             let mut bytes = 0;
             let fault = loop {
                 let piece = tokio::select! {
@@ -299,6 +392,9 @@ impl Run {
                     },
                 };
                 bytes += out.len();
+                if bytes as u64 > most {
+                    break Some(Fault::TooLarge);
+                }
                 if !out.is_empty() && sender.send(Ok(out)).await.is_err() {
                     break Some(Fault::ClientGone);
                 }
@@ -310,31 +406,36 @@ impl Run {
                 // A body that ends early must not look whole.
                 sender.send(Err(Echoed)).await.ok();
             }
-            self.ended(Some(status), fault, bytes).await;
-        });
+            let end = End { status, fault, bytes };
+            self.ended(end).await;
+        };
+        tokio::spawn(work.in_current_span());
         receiver
     }
 
-    async fn ended(&self, status: Option<u16>, fault: Option<Fault>, bytes: usize) {
-        if fault == Some(Fault::Echo) {
-            tracing::error!(decision = %self.permit.decision().id, "a provider sent a credential back; its answer was cut");
-        }
-        let since = self.app.clock.now().since(self.now);
-        let is_ok = fault.is_none() && status.is_some_and(|status| status < 400);
-        let outcome = if is_ok {
-            EventOutcome::Ok
-        } else {
-            EventOutcome::Failed
-        };
-        let ended = Ended {
-            status,
-            fault: fault.map(Fault::as_str),
-            milliseconds: u64::try_from(since.as_std().as_millis()).unwrap_or(u64::MAX),
-            bytes: bytes as u64,
-        };
-        let decided = (self.permit.plan(), self.permit.decision().id);
-        decision::ended(&self.app, &self.served, decided, outcome, &ended).await;
+    async fn ended(&self, end: End) {
+        end.record(&self.app, &self.served, &self.permit).await;
     }
+}
+
+/// The body as it is sent on, cut where it is longer than a request may be; and whether it was.
+fn outbound(body: InboundBody, most: u64) -> (OutboundBody, Arc<AtomicBool>) {
+    let is_too_large = Arc::new(AtomicBool::new(false));
+    // No body is sent as none, and not as a stream that turns out to be empty.
+    if body.length == Some(0) {
+        return (OutboundBody::from(Bytes::new()), is_too_large);
+    }
+    let (told, mut sent) = (is_too_large.clone(), 0_u64);
+    let pieces = body.pieces.map(move |piece| {
+        let piece = piece?;
+        sent = sent.saturating_add(piece.len() as u64);
+        if sent > most {
+            told.store(true, Ordering::SeqCst);
+            return Err(BodyError::from("the body is longer than a request may be"));
+        }
+        Ok(piece)
+    });
+    (OutboundBody::from_stream(pieces), is_too_large)
 }
 
 const LIMITS: StreamLimits = StreamLimits {

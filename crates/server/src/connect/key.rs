@@ -101,6 +101,7 @@ pub async fn set_key(
     };
     let is_new = written.0 == Change::Created;
     let mut work = change::recorded(app, served, caller, &account, written)?;
+    work.statements.push(served.keys.assert_current());
     work.statements.push(store::put_sealed(
         tenant,
         account.id,

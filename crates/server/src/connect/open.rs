@@ -12,7 +12,7 @@ use chancery_core::noun::Noun;
 use chancery_core::secret::Secret;
 use chancery_policy::UsePermit;
 use chancery_store::connected_account::{Opening, find_sealed};
-use chancery_vault::Sealed;
+use chancery_vault::{AssociatedData, Sealed};
 use moka::sync::Cache;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,33 +93,51 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
         (account.id, account.owner),
         (usage.connection, usage.fingerprint),
     );
-    let unseal = |sealed: &[u8]| {
-        let sealed = Sealed::parse(sealed).map_err(Failure::internal)?;
-        chancery_vault::open(served.keys.vault(), &bound, &sealed).map_err(Failure::internal)
-    };
     let cache = &app.gateway.sealed.0;
-    let known = cache.get(&(tenant, account.id, account_version));
-    // One that was sealed again since, with a new tenant key, is read again.
-    if let Some(Ok(content)) = known.map(|sealed| unseal(&sealed)) {
+    let cached = (tenant, account.id, account_version);
+    // One that was sealed anew since, with another key, is read again.
+    if let Some(sealed) = cache.get(&cached)
+        && let Some(key) = served.keys.vault_for(&sealed)
+        && let Ok(content) = chancery_vault::open(key, &bound, &sealed)
+    {
         return placed(&connection, &content);
     }
     let sealed = find_sealed(&app.db, tenant, opening).await?;
-    let sealed: Arc<[u8]> = sealed
-        .ok_or(Failure::Stale("the account was changed, or has no credential"))?
-        .into();
-    let content = unseal(&sealed)?;
-    cache.insert((tenant, account.id, account_version), sealed);
+    let sealed = sealed.ok_or(Failure::Stale("the account was changed, or has no credential"))?;
+    let sealed = Arc::new(Sealed::parse(&sealed).map_err(Failure::internal)?);
+    let content = unseal(app, served, &bound, &sealed).await?;
+    cache.insert(cached, sealed);
     placed(&connection, &content)
 }
 
 /// Sealed credentials as they were read, under the version of their account, which every new value raises.
 #[derive(Debug)]
-pub struct SealedCache(Cache<(TenantId, ConnectedAccountId, u64), Arc<[u8]>>);
+pub struct SealedCache(Cache<(TenantId, ConnectedAccountId, u64), Arc<Sealed>>);
 
 impl Default for SealedCache {
     fn default() -> Self {
         Self(Cache::new(MAX_SEALED))
     }
+}
+
+/// Opens a record with the tenant's key that it is sealed under. One that another node has wrapped anew a moment ago
+/// is under a key that this node reads first.
+async fn unseal(
+    app: &App,
+    served: &Served,
+    bound: &AssociatedData,
+    sealed: &Sealed,
+) -> Result<Secret<Vec<u8>>, Failure> {
+    if let Some(key) = served.keys.vault_for(sealed) {
+        return chancery_vault::open(key, bound, sealed).map_err(Failure::internal);
+    }
+    app.tenants.reload_one(&app.db, served.tenant.id).await?;
+    let served = app.tenants.find(served.tenant.id);
+    let served = served.ok_or(Failure::Stale("the tenant is gone"))?;
+    let key = served.keys.vault_for(sealed);
+    let key =
+        key.ok_or_else(|| Failure::Internal("a credential is sealed under an unknown key".to_owned()))?;
+    chancery_vault::open(key, bound, sealed).map_err(Failure::internal)
 }
 
 fn without_account(connection: &Connection) -> Result<OpenedCredential, Failure> {

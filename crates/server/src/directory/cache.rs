@@ -117,6 +117,23 @@ impl Directory {
         self.accounts.forget_all();
     }
 
+    /// How many records of each kind are in memory.
+    pub fn sizes(&self) -> [(&'static str, u64); 11] {
+        [
+            ("agent", self.agents.size()),
+            ("client", self.clients.size()),
+            ("blueprint", self.blueprints.size()),
+            ("trusted_issuer", self.issuers.size()),
+            ("runtime_binding", self.bindings.size()),
+            ("resource", self.resources.size()),
+            ("grant", self.grants.size()),
+            ("user", self.users.size()),
+            ("delegation", self.delegations.size()),
+            ("connection", self.connections.size()),
+            ("connected_account", self.accounts.size()),
+        ]
+    }
+
     /// Grants in use to an agent for exactly this principal: at resources and at connections. Whoever issues tokens
     /// reads them through `GrantSpec::at_resource`.
     ///
@@ -308,6 +325,10 @@ impl<S: Stored> Shelf<S> {
         let records: Siblings<S> = records.into_iter().map(Arc::new).collect();
         self.guarded(epoch, &self.by_parent, &key, records.clone());
         Ok(records)
+    }
+
+    fn size(&self) -> u64 {
+        self.by_id.entry_count()
     }
 
     fn keep(&self, epoch: u64, tenant: TenantId, record: Record<S::Id, S>) -> Shared<S> {

@@ -55,7 +55,7 @@ pub struct EgressConfig {
 }
 
 impl Default for EgressConfig {
-    /// Nothing of special use, 2 s to connect, 5 s in all, 16 calls and 1,024 streams a host, failures kept for 30 s.
+    /// Nothing of special use, 2 s to connect, 5 s in all, 16 calls and 256 streams a host, failures kept for 30 s.
     fn default() -> Self {
         Self {
             allowed_hosts: Vec::new(),
@@ -63,7 +63,7 @@ impl Default for EgressConfig {
             connect_timeout: Ttl::from_seconds(2),
             total_timeout: Ttl::from_seconds(5),
             max_concurrent_per_host: 16,
-            max_streams_per_host: 1_024,
+            max_streams_per_host: 256,
             failure_memory: Ttl::from_seconds(30),
         }
     }

@@ -3,6 +3,7 @@
 use crate::error::Failure;
 use crate::gateway::caller::Unauthenticated;
 use crate::gateway::relay::Body;
+use crate::limits::Limited;
 use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::resource::Resource;
 use chancery_core::scope::ScopeSet;
@@ -47,6 +48,8 @@ pub enum Rejection {
     Upstream(&'static str),
     /// Too much at once (503); try again after so many seconds.
     Busy(u64),
+    /// The caller asks for more than it may (429).
+    Limited(Limited),
     /// A fault of ours, or not knowing enough to answer.
     Failure(Failure),
 }
@@ -55,6 +58,12 @@ impl Rejection {
     /// A JSON-RPC error of ours, in the era that its status follows from.
     pub fn malformed(error: ErrorResponse, era: Option<Era>) -> Self {
         Self::Malformed(Box::new(error), era)
+    }
+}
+
+impl From<Limited> for Rejection {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(limited)
     }
 }
 

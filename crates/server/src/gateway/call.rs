@@ -12,6 +12,7 @@ use crate::gateway::proposal::{Wanted, propose};
 use crate::gateway::relay::Relay;
 use crate::gateway::upstream::Onward;
 use crate::gateway::{relaying, session, target};
+use crate::limits::Asking;
 use crate::tenants::Served;
 use bytes::Bytes;
 use chancery_core::decision::Decision;
@@ -80,13 +81,16 @@ pub async fn post(
     let id = message.request_id();
     let era = Era::of(message, &incoming.headers)
         .map_err(|error| Rejection::malformed(ErrorResponse::of_era(id, &error), None))?;
+    let tool = called_tool(message, era);
+    let ticket = app
+        .limits
+        .enter(asking(served, &entered.caller, tool.as_deref()), entered.now)?;
     let manifest = app
         .gateway
         .manifests
         .of(app, served.tenant.id, entered.caller.resource.id)
         .await?;
-    let parameters =
-        called_tool(message, era).and_then(|name| accepted(&manifest, &entered.caller.resource, &name));
+    let parameters = tool.and_then(|name| accepted(&manifest, &entered.caller.resource, &name));
     let parameters = parameters.and_then(|pinned| pinned.headers());
     let mismatch = |error| Rejection::malformed(ErrorResponse::of_header(id, &error), Some(era));
     headers::check(era, message, &incoming.headers, parameters).map_err(mismatch)?;
@@ -96,19 +100,7 @@ pub async fn post(
     let (permit, body, filter) = match message {
         Message::Request(request) => asked(app, served, &entered, (request, era), (&manifest, body)).await?,
         Message::Notification(_) | Message::Response(_) => {
-            let what = message.method().unwrap_or("response");
-            let allowed = matches!(message, Message::Response(_)) || what.starts_with("notifications/");
-            if !allowed {
-                return Err(Rejection::malformed(
-                    ErrorResponse::new(
-                        None,
-                        chancery_mcp::error::ErrorCode::MethodNotFound,
-                        "Method not found",
-                    ),
-                    Some(era),
-                ));
-            }
-            let permit = permitted(app, served, &entered, target::session(what), None).await?;
+            let permit = told(app, served, &entered, (message, era)).await?;
             (permit, body.clone(), None)
         }
     };
@@ -130,8 +122,40 @@ pub async fn post(
         asked: id.cloned(),
         filter,
         is_stateless: era.is_stateless(),
+        ticket,
     };
     relaying::run(relay, entered.url, onward).await
+}
+
+/// A message that asks for nothing: a notification, or an answer to the server.
+async fn told(
+    app: &App,
+    served: &Served,
+    entered: &Entered,
+    (message, era): (&Message, Era),
+) -> Result<Box<UsePermit>, Rejection> {
+    let what = message.method().unwrap_or("response");
+    if matches!(message, Message::Response(_)) || what.starts_with("notifications/") {
+        return permitted(app, served, entered, target::session(what), None).await;
+    }
+    let error = ErrorResponse::new(
+        None,
+        chancery_mcp::error::ErrorCode::MethodNotFound,
+        "Method not found",
+    );
+    Err(Rejection::malformed(error, Some(era)))
+}
+
+/// Who asks for what, as limits count it. A tool that the resource does not name is not told from the others.
+pub(crate) fn asking<'a>(served: &Served, caller: &Caller, tool: Option<&'a str>) -> Asking<'a> {
+    let tool = tool.filter(|tool| caller.resource.spec.tools.contains_key(*tool));
+    Asking {
+        tenant: served.tenant.id,
+        agent: caller.agent.id,
+        user: caller.user.as_ref().map(|user| user.id),
+        resource: caller.resource.id,
+        tool: Some(tool.unwrap_or_default()),
+    }
 }
 
 /// Finds the resource and verifies the caller.

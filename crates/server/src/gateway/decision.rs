@@ -68,6 +68,7 @@ async fn attempt(
     let plan = proposal.plan.clone();
     match decide_use(&served.policy.set, proposal) {
         UseVerdict::Deny(decision) => {
+            seen(app, &decision, false);
             let event = event(&plan, &decision, EventOutcome::Denied)?;
             let batch = app
                 .batch(now)
@@ -78,6 +79,7 @@ async fn attempt(
             Ok(Some(Decided::Refused(decision)))
         }
         UseVerdict::Permit(permit) => {
+            seen(app, permit.decision(), true);
             let event = event(permit.plan(), permit.decision(), EventOutcome::Ok)?;
             let mut batch = app.batch(now);
             for statement in guard::statements(tenant, &permit.plan().guards) {
@@ -98,6 +100,12 @@ async fn attempt(
     }
 }
 
+/// Counts a decision, and names it on every line about the request.
+fn seen(app: &App, decision: &Decision, is_permitted: bool) {
+    app.metrics.decided("call", decision, is_permitted);
+    tracing::Span::current().record("decision", tracing::field::display(decision.id));
+}
+
 /// How a call that was permitted ended. Recorded beside the answer, never in its way: the decision is already in
 /// the log, and a decision without an end says that the end is not known.
 pub async fn ended(
@@ -108,6 +116,10 @@ pub async fn ended(
     what: &Ended,
 ) {
     let now = app.clock.now();
+    app.metrics.call_ended(outcome, what.fault);
+    // The call may have lasted longer than the keys that it began with.
+    let current = app.tenants.find(served.tenant.id);
+    let served = current.as_deref().unwrap_or(served);
     let content = match serde_json::to_string(what) {
         Ok(content) => content,
         Err(error) => {

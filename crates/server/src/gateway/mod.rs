@@ -9,6 +9,7 @@ pub mod call;
 pub mod caller;
 pub mod credential;
 pub mod decision;
+pub mod end;
 pub mod listing;
 pub mod manifest;
 pub mod proposal;

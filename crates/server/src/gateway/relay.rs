@@ -6,12 +6,12 @@ use crate::directory::lineage;
 use crate::egress::EgressError;
 use crate::gateway::caller::Caller;
 use crate::gateway::credential::Search;
-use crate::gateway::decision::{self, Ended};
+use crate::gateway::end::End;
 use crate::gateway::listing::Filter;
 use crate::gateway::upstream::Begun;
+use crate::limits::Ticket;
 use crate::tenants::Served;
 use bytes::Bytes;
-use chancery_core::event::EventOutcome;
 use chancery_mcp::id::RequestId;
 use chancery_mcp::server_message::ServerMessage;
 use chancery_mcp::sse::{Decoder, Event};
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::Instrument as _;
 
 /// What an answer is about, and what is done with it.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Relay {
     /// Whether the call is under a revision without sessions: leaving is then how a client cancels (MCP 2026-07-28,
     /// cancellation), and a status of the server's is about this request alone.
     pub is_stateless: bool,
+    /// What counts it as under way.
+    pub ticket: Ticket,
 }
 
 /// The body of an answer.
@@ -59,6 +62,8 @@ pub enum Fault {
     Echo,
     /// The answer is too long.
     TooLarge,
+    /// The request is too long.
+    RequestTooLarge,
     /// The upstream broke off or took too long.
     Broken,
     /// The client went away.
@@ -76,6 +81,7 @@ impl Fault {
             Self::Foreign => "foreign_answer",
             Self::Echo => "credential_in_answer",
             Self::TooLarge => "answer_too_large",
+            Self::RequestTooLarge => "request_too_large",
             Self::Broken => "upstream_broke_off",
             Self::ClientGone => "client_gone",
             Self::Revoked => "revoked",
@@ -105,7 +111,7 @@ impl Relay {
             Ok(body) => (None, body.len()),
             Err(fault) => (Some(*fault), 0),
         };
-        tokio::spawn(async move { self.ended(Some(status), fault, bytes).await });
+        tokio::spawn(async move { self.ended(Some(status), fault, bytes).await }.in_current_span());
         result
     }
 
@@ -133,46 +139,22 @@ impl Relay {
     /// allowed.
     pub fn events(self, begun: Begun) -> mpsc::Receiver<Bytes> {
         let (sender, receiver) = mpsc::channel(EVENTS_AHEAD);
-        tokio::spawn(async move {
-            let status = begun.response.status();
-            let mut bytes = 0;
-            let fault = self.pump(begun, &sender, &mut bytes).await.err();
-            self.ended(Some(status), fault, bytes).await;
-        });
+        tokio::spawn(
+            async move {
+                let status = begun.response.status();
+                let mut bytes = 0;
+                let fault = self.pump(begun, &sender, &mut bytes).await.err();
+                self.ended(Some(status), fault, bytes).await;
+            }
+            .in_current_span(),
+        );
         receiver
     }
 
     /// Records how it ended.
     pub async fn ended(&self, status: Option<u16>, fault: Option<Fault>, bytes: usize) {
-        if fault == Some(Fault::Echo) {
-            tracing::error!(
-                resource = %self.caller.resource.name,
-                decision = %self.permit.decision().id,
-                "an upstream sent a credential back; its answer was cut"
-            );
-        }
-        let plan = self.permit.plan();
-        let since = self.app.clock.now().since(plan.now);
-        let is_ok = fault.is_none() && status.is_some_and(|status| status < 400);
-        let outcome = if is_ok {
-            EventOutcome::Ok
-        } else {
-            EventOutcome::Failed
-        };
-        let ended = Ended {
-            status,
-            fault: fault.map(Fault::as_str),
-            milliseconds: u64::try_from(since.as_std().as_millis()).unwrap_or(u64::MAX),
-            bytes: bytes as u64,
-        };
-        decision::ended(
-            &self.app,
-            &self.served,
-            (plan, self.permit.decision().id),
-            outcome,
-            &ended,
-        )
-        .await;
+        let end = End { status, fault, bytes };
+        end.record(&self.app, &self.served, &self.permit).await;
     }
 
     async fn pump(

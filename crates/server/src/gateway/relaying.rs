@@ -9,6 +9,7 @@ use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::headers::Headers;
 use std::convert::Infallible;
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 /// Sends what was permitted and makes the answer, in a task of its own: a client that goes away does not end the
 /// record. It ends the call only where that is how calls are cancelled; with sessions a lost connection means nothing.
@@ -18,7 +19,7 @@ use tokio::sync::oneshot;
 pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answer, Rejection> {
     // Dropped with this future, when the client goes away before there is an answer.
     let (staying, left) = oneshot::channel::<Infallible>();
-    let task = tokio::spawn(async move {
+    let work = async move {
         let sent = send(&relay.app, &relay.served, &relay.permit, &url, onward);
         let begun = tokio::select! {
             begun = sent => begun,
@@ -28,8 +29,8 @@ pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answe
             }
         };
         answer(relay, begun).await
-    });
-    let answered = task.await;
+    };
+    let answered = tokio::spawn(work.in_current_span()).await;
     drop(staying);
     answered.unwrap_or_else(|error| Err(Failure::internal(error).into()))
 }
@@ -106,7 +107,7 @@ fn rejected(fault: Fault) -> Rejection {
         Fault::TooLarge => "the answer of the server is too long",
         Fault::Foreign => "the server answered what was not asked",
         Fault::Broken | Fault::ClientGone => "the server broke off",
-        Fault::Revoked | Fault::Internal => "the answer could not be handed on",
+        Fault::Revoked | Fault::Internal | Fault::RequestTooLarge => "the answer could not be handed on",
     })
 }
 

@@ -3,10 +3,11 @@
 
 use crate::app::App;
 use crate::gateway::answer::{Answer, Rejection};
-use crate::gateway::call::{Incoming, Verb, enter, permitted, session_of};
+use crate::gateway::call::{Incoming, Verb, asking, enter, permitted, session_of};
 use crate::gateway::relay::Relay;
 use crate::gateway::upstream::Onward;
 use crate::gateway::{relaying, target};
+use crate::limits::Ticket;
 use crate::tenants::Served;
 use bytes::Bytes;
 use chancery_mcp::era::Era;
@@ -29,6 +30,9 @@ pub async fn without_message(
     if era.is_stateless() {
         return Err(Rejection::MethodNotAllowed);
     }
+    // An open stream is idle most of the time: it counts when it is opened, and not as under way.
+    app.limits
+        .pass(asking(served, &entered.caller, None), entered.now)?;
     let upstream_session = session_of(served, &entered.caller, incoming)?;
     let (method, what) = match incoming.method {
         Verb::Delete => ("DELETE", "session/end"),
@@ -54,6 +58,7 @@ pub async fn without_message(
         asked: None,
         filter: None,
         is_stateless: false,
+        ticket: Ticket::default(),
     };
     relaying::run(relay, entered.url, onward).await
 }

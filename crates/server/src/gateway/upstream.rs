@@ -87,11 +87,13 @@ pub async fn send(
         source: UrlSource::Configured,
         url: target.as_str(),
     };
+    let began = app.clock.now();
     let response = app
         .egress
         .open_stream(destination, request)
         .await
         .map_err(Unsent::Egress)?;
+    app.metrics.upstream_began("mcp", app.clock.now().since(began));
     Ok(Begun { response, search })
 }
 

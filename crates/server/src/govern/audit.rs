@@ -14,9 +14,10 @@ use chancery_core::noun::Noun;
 use chancery_policy::ManagementAction;
 use chancery_store::Outcome;
 use chancery_store::event::{self, EventFilter, EventRow};
-use chancery_store::log;
+use chancery_store::{log, restore};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Events that match, newest first.
 ///
@@ -61,34 +62,64 @@ pub async fn export(
 ) -> Result<(), Failure> {
     permit(served, caller)?;
     let tenant = served.tenant.id;
-    let head = log::find_head(&app.db, tenant)
-        .await?
-        .filter(|head| head.size > 0);
-    let head =
-        head.ok_or_else(|| Refusal::Invalid("nothing has been integrated into the log yet".to_owned()))?;
-    let generation = head.log_generation;
+    let generations = generations(app, served).await?;
+    let newest = generations.last_key_value().map(|(generation, _)| *generation);
+    let newest =
+        newest.ok_or_else(|| Refusal::Invalid("nothing has been integrated into the log yet".to_owned()))?;
     let (mut exporter, first) =
-        Exporter::begin(tenant, vec![served.keys.verifier(generation)?]).map_err(Failure::internal)?;
+        Exporter::begin(tenant, vec![served.keys.verifier(newest)?]).map_err(Failure::internal)?;
+    send(sink, first).await?;
+    for place in generations {
+        export_generation(app, served, (&mut exporter, sink), place).await?;
+    }
+    send(sink, exporter.end().map_err(Failure::internal)?).await
+}
+
+/// The generations of the log, each with how many entries are signed here. One that a restore names may have none: it
+/// began after the backup was made.
+async fn generations(app: &App, served: &Served) -> Result<BTreeMap<u64, u64>, Failure> {
+    let tenant = served.tenant.id;
+    let mut all: BTreeMap<u64, u64> = log::generations(&app.db, tenant).await?.into_iter().collect();
+    if all.is_empty() {
+        return Ok(all);
+    }
+    let newest = all.last_key_value().map_or(0, |(generation, _)| *generation);
+    for restore in restore::all(&app.db, tenant).await? {
+        // The restore says so in its first entry, which must be there.
+        if restore.log_generation <= newest && all.contains_key(&restore.log_generation) {
+            all.entry(restore.previous_generation).or_insert(0);
+        }
+    }
+    Ok(all)
+}
+
+/// Hands over one generation up to its newest checkpoint.
+async fn export_generation(
+    app: &App,
+    served: &Served,
+    (exporter, sink): (&mut Exporter, &tokio::sync::mpsc::Sender<String>),
+    (generation, size): (u64, u64),
+) -> Result<(), Failure> {
+    let tenant = served.tenant.id;
     let log_line = export::Log {
         origin: served.keys.origin(generation)?,
         first_index: 0,
         subtrees: Vec::new(),
     };
-    send(sink, first).await?;
     send(sink, exporter.log(log_line).map_err(Failure::internal)?).await?;
     let mut notes = log::checkpoints(&app.db, tenant, generation, 0, u32::MAX)
         .await?
         .into_iter()
         .peekable();
     let mut index = 0;
-    while index < head.size {
+    while index < size {
         let rows = event::integrated(&app.db, tenant, generation, index, 500).await?;
         if rows.is_empty() {
             return Err(Failure::Internal(format!("entry {index} of the log is missing")));
         }
         for row in rows
             .iter()
-            .take(usize::try_from(head.size - index).unwrap_or(usize::MAX))
+            .take(usize::try_from(size - index).unwrap_or(usize::MAX))
         {
             let (leaf, parts) = read(row)?;
             send(
@@ -102,7 +133,7 @@ pub async fn export(
             }
         }
     }
-    send(sink, exporter.end().map_err(Failure::internal)?).await
+    Ok(())
 }
 
 /// A proof that one event is in the log, which verifies offline with the public key alone.
@@ -113,16 +144,18 @@ pub async fn prove(app: &App, served: &Served, caller: &Caller, id: &str) -> Res
     permit(served, caller)?;
     let tenant = served.tenant.id;
     let row = load(app, served, id).await?;
-    let head = log::find_head(&app.db, tenant)
-        .await?
-        .ok_or_else(|| Failure::Internal("the tenant has no log".to_owned()))?;
+    let generations = log::generations(&app.db, tenant).await?;
+    let signed = generations
+        .iter()
+        .find(|(generation, _)| *generation == row.log_generation);
+    let size = signed.map_or(0, |(_, size)| *size);
     let position = row.position.ok_or_else(|| {
         Refusal::Invalid("the event is recorded but not yet in the tree; ask again in a second".to_owned())
     })?;
-    let wanted = proof::tiles_for_inclusion(position, head.size).map_err(Failure::internal)?;
+    let wanted = proof::tiles_for_inclusion(position, size).map_err(Failure::internal)?;
     let tiles = fetch_tiles(app, served, row.log_generation, wanted).await?;
-    let inclusion = InclusionProof::build(&tiles, position, head.size).map_err(Failure::internal)?;
-    let notes = log::checkpoints(&app.db, tenant, row.log_generation, head.size, 1).await?;
+    let inclusion = InclusionProof::build(&tiles, position, size).map_err(Failure::internal)?;
+    let notes = log::checkpoints(&app.db, tenant, row.log_generation, size, 1).await?;
     let (_, note) = notes
         .into_iter()
         .next()

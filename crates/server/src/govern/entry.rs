@@ -66,7 +66,7 @@ pub async fn learn(app: &App, tenant: TenantId, row: &EventRow, names: &mut Name
     let Ok(leaf) = Leaf::parse(row.leaf.as_bytes()) else {
         return Ok(());
     };
-    for role in ["actor", "user"] {
+    for role in ["actor", "user", "agent"] {
         let Some(id) = leaf.find_id(role).filter(|id| !names.contains_key(*id)) else {
             continue;
         };

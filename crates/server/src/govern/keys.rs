@@ -159,6 +159,7 @@ async fn commit(
     };
     let batch = app
         .batch(now)
+        .guard(served.keys.assert_current())
         .extend(statements)
         .push(feed::insert_keys(tenant, now))
         .push(audit::statement(served.keys.seal(), &event, &*app.random)?);

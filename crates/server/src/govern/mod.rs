@@ -1,7 +1,8 @@
 //! Governing: policy sets, decisions explained, the audit log read and proved, keys rotated, people enrolled,
-//! ids of repositories looked up.
+//! ids of repositories looked up, the vault rotated, the database copied and continued from a copy.
 
 pub mod audit;
+pub mod backup;
 mod call_sentence;
 pub mod calls;
 pub mod denied;
@@ -10,5 +11,8 @@ pub mod entry;
 pub mod keys;
 pub mod policy;
 pub mod repository;
+pub mod restore;
+mod restoring;
+pub mod rotation;
 pub mod sentence;
 pub mod why;

@@ -26,6 +26,24 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             format!("{name} enrolled as administrator with the one-time code")
         }
         "log.started" => "the log began".to_owned(),
+        "log.restored" => format!(
+            "the log goes on from a backup: generation {} was last known with {} entries",
+            id(leaf, "previous_generation"),
+            id(leaf, "previous_size")
+        ),
+        "restore.confirmed" => format!("{actor} confirmed that what the restore lost has been looked at"),
+        "database.backed_up" => format!("{actor} copied the database"),
+        "vault.rotation_started" => format!("{actor} gave the tenant a new key, {}", id(leaf, "tenant_key")),
+        "vault.rotated" => format!(
+            "nothing is sealed under the tenant's key {} any more, and it is forgotten",
+            id(leaf, "previous")
+        ),
+        "root_key.rotated" => format!(
+            "{actor} replaced the root key {} by {}",
+            id(leaf, "previous"),
+            id(leaf, "root_key")
+        ),
+        "limit.reached" => limited(leaf, parts, names),
         "call.decided" => call_sentence::decided(leaf, parts, &actor),
         "call.ended" => call_sentence::ended(leaf, parts, &actor),
         "manifest.seen" | "manifest.accepted" => call_sentence::manifest(leaf, parts, &actor),
@@ -47,6 +65,18 @@ fn omitted(parts: &Map<String, Value>) -> String {
     let source = text(parts, &["omitted", "source"]).unwrap_or("an address that was erased");
     let since = text(parts, &["omitted", "since"]).unwrap_or("-");
     format!("{count} more failed authentications from {source} since {since} were not recorded one by one")
+}
+
+fn limited(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> String {
+    let count = find(parts, &["omitted", "count"]).and_then(Value::as_u64);
+    let count = count.map_or_else(|| "some".to_owned(), |count| count.to_string());
+    let limit = text(parts, &["omitted", "limit"]).unwrap_or("-");
+    let since = text(parts, &["omitted", "since"]).unwrap_or("-");
+    let who = leaf.find_id("agent").map_or_else(
+        || "many agents".to_owned(),
+        |agent| format!("agent {}", names.get(agent).map_or(agent, String::as_str)),
+    );
+    format!("{count} requests of {who} were refused since {since}: the limit for one {limit} was reached")
 }
 
 fn denied(parts: &Map<String, Value>, actor: &str) -> String {

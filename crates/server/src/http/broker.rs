@@ -1,8 +1,7 @@
 //! The broker's endpoint, `{base}/broker/{connection}/…`.
 
 use crate::app::App;
-use crate::broker::request::{self, Answer, Incoming, Rejection};
-use crate::egress::OutboundBody;
+use crate::broker::request::{self, Answer, BodyError, InboundBody, Incoming, Rejection};
 use crate::gateway::caller::Unauthenticated;
 use crate::http::error::{self, Problem};
 use crate::http::mcp::{bearer, challenge};
@@ -17,7 +16,7 @@ use bytes::Bytes;
 use chancery_core::decision::DenyReason;
 use chancery_core::scope::ScopeSet;
 use chancery_mcp::challenge::Refusal;
-use futures_util::stream;
+use futures_util::{TryStreamExt as _, stream};
 use std::sync::Arc;
 
 /// Any method below a connection.
@@ -49,7 +48,7 @@ pub async fn endpoint(
         path,
         query: parts.uri.query(),
         headers,
-        body: outbound(body),
+        body: inbound(body),
     };
     match request::broker(&app, &served, incoming).await {
         Ok(answer) => answered(answer),
@@ -57,12 +56,11 @@ pub async fn endpoint(
     }
 }
 
-/// No body is sent as none, and not as a stream that turns out to be empty.
-fn outbound(body: Body) -> OutboundBody {
-    if body.size_hint().exact() == Some(0) {
-        return OutboundBody::from(Bytes::new());
+fn inbound(body: Body) -> InboundBody {
+    InboundBody {
+        length: body.size_hint().exact(),
+        pieces: Box::pin(body.into_data_stream().map_err(BodyError::from)),
     }
-    OutboundBody::from_stream(body.into_data_stream())
 }
 
 fn split(path: &str) -> Option<(&str, &str)> {
@@ -118,6 +116,11 @@ fn rejected(served: &Served, connection: &str, rejection: Rejection) -> Response
                 .into_response()
         }
         Rejection::Upstream(text) => Problem::new(StatusCode::BAD_GATEWAY, "upstream", text).into_response(),
+        Rejection::TooLarge => {
+            let text = "the body is longer than a request may be";
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", text).into_response()
+        }
+        Rejection::Limited(limited) => error::limit_reached(&limited).into_response(),
         Rejection::Busy => {
             let problem = Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -2,6 +2,7 @@
 //! documents (RFC 9457) everywhere else.
 
 use crate::error::{Failure, Refusal};
+use crate::limits::Limited;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -26,6 +27,9 @@ pub struct Problem {
     /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// After how many seconds to try again.
+    #[serde(skip)]
+    retry_after: Option<u64>,
     /// What policy refused, for the record.
     #[serde(skip)]
     denied: Option<Box<ManagementDenied>>,
@@ -45,6 +49,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             hint: None,
+            retry_after: None,
             denied: None,
         }
     }
@@ -73,10 +78,11 @@ impl IntoResponse for Problem {
         )
             .into_response();
         response.extensions_mut().extend(denied_extension(self.denied));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        let is_unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+        if let Some(seconds) = self.retry_after.or(is_unavailable.then_some(1)) {
             response
                 .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -106,6 +112,16 @@ impl IntoResponse for Failure {
 pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Response {
     log(failure);
     let error = failure.to_oauth();
+    let limited = match failure {
+        Failure::Limited(limited) => Some(*limited),
+        Failure::OAuth(_)
+        | Failure::Refused(_)
+        | Failure::Denied(_)
+        | Failure::Database(_)
+        | Failure::Stale(_)
+        | Failure::Start(_)
+        | Failure::Internal(_) => None,
+    };
     let status = match error.code {
         ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -120,6 +136,7 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         | ErrorCode::ConsentRequired
         | ErrorCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
     };
+    let status = limited.map_or(status, |_| StatusCode::TOO_MANY_REQUESTS);
     let mut body = json!({ "error": error.code.as_str(), "error_description": error.description });
     if let Some(members) = body.as_object_mut() {
         members.extend(error.decision.map(|id| ("decision".to_owned(), json!(id))));
@@ -138,6 +155,9 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(limited) = limited {
+        headers.insert(RETRY_AFTER, HeaderValue::from(limited.retry_seconds()));
     }
     response
 }
@@ -159,6 +179,7 @@ pub fn problem(failure: &Failure) -> Problem {
                 ..problem
             }
         }
+        Failure::Limited(limited) => limit_reached(limited),
         Failure::OAuth(error) => {
             Problem::new(StatusCode::BAD_REQUEST, error.code.as_str(), error.description)
         }
@@ -179,6 +200,20 @@ pub fn problem(failure: &Failure) -> Problem {
             "a fault of the server; its log has the details",
         ),
     }
+}
+
+/// A limit is reached (RFC 6585 §4).
+pub fn limit_reached(limited: &Limited) -> Problem {
+    let problem = Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "limit_reached",
+        limited.to_string(),
+    );
+    Problem {
+        retry_after: Some(limited.retry_seconds()),
+        ..problem
+    }
+    .with_hint("ask less often; the operator sets limits with `chancery serve --limits`")
 }
 
 fn refused(refusal: &Refusal) -> Problem {
@@ -228,6 +263,16 @@ pub fn unknown_host() -> Problem {
     .with_hint("use the base URL exactly as it was configured (`--public-url`), host name and port included")
 }
 
+/// The tenant's data was restored from a backup, and nobody has confirmed it yet.
+pub fn unconfirmed() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "restore_unconfirmed",
+        "the data was restored from a backup; nothing is issued until an administrator has confirmed it",
+    )
+    .with_hint("look at what was changed after the backup, then: chancery restore --confirm")
+}
+
 /// The path names nothing.
 pub fn no_such_endpoint() -> Problem {
     Problem::new(
@@ -255,7 +300,7 @@ fn log(failure: &Failure) {
             tracing::error!(error = %failure, "a request failed");
         }
         Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
-        Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) => {
+        Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) | Failure::Limited(_) => {
             tracing::info!(error = %failure, "a request was refused");
         }
     }

@@ -180,6 +180,7 @@ fn rejected(served: &Served, name: &str, rejection: Rejection) -> Response {
             );
             ([(RETRY_AFTER, seconds.to_string())], problem).into_response()
         }
+        Rejection::Limited(limited) => error::limit_reached(&limited).into_response(),
         Rejection::Failure(failure) => failed(failure),
     }
 }

@@ -5,7 +5,9 @@ pub mod api;
 pub mod broker;
 pub mod error;
 pub mod health;
+pub mod log;
 pub mod mcp;
+pub mod metrics;
 pub mod oauth;
 pub mod source;
 pub mod tenant;
@@ -42,6 +44,7 @@ pub fn router(app: Arc<App>) -> Router {
         .nest("/api/v1", api::router(app.clone()))
         .fallback(async || error::no_such_endpoint())
         .method_not_allowed_fallback(async || error::wrong_method())
+        .layer(axum::middleware::from_fn_with_state(app.clone(), log::middleware))
         .with_state(app.clone());
     let dispatch = tenant::Dispatch {
         app: app.clone(),
@@ -52,4 +55,12 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/readyz", get(health::ready))
         .with_state(app)
         .fallback_service(any(tenant::dispatch).with_state(dispatch))
+}
+
+/// What is served on the listener of metrics.
+pub fn metrics_router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::serve))
+        .fallback(async || error::no_such_endpoint())
+        .with_state(app)
 }

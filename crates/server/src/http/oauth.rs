@@ -17,7 +17,7 @@ use chancery_oauth::error::OAuthError;
 use chancery_oauth::metadata::Metadata;
 use chancery_oauth::request::introspection::IntrospectionRequest;
 use chancery_oauth::request::revocation::RevocationRequest;
-use chancery_oauth::request::token::TokenRequest;
+use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use std::sync::Arc;
 
 /// `POST {base}/token` (RFC 6749 §3.2).
@@ -28,15 +28,32 @@ pub async fn token(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
+    let mut grant = "none";
     let answer = async {
         let request = TokenRequest::parse(form(&headers)?, &whole(body)?)?;
+        grant = match &request.grant {
+            GrantRequest::ClientCredentials => "client_credentials",
+            GrantRequest::TokenExchange { .. } => "token_exchange",
+        };
         issuing::token(&app, &served, &request, source).await
     };
+    let answer = answer.await;
+    count(&app, grant, answer.as_ref().err());
     respond(
         &served,
         &headers,
-        answer.await.map(|response| no_store(axum::Json(response))),
+        answer.map(|response| no_store(axum::Json(response))),
     )
+}
+
+fn count(app: &App, grant: &'static str, failure: Option<&Failure>) {
+    let error = failure.map(Failure::to_oauth);
+    let code = error.as_ref().map_or("none", |error| error.code.as_str());
+    app.metrics.token_request(grant, code);
+    let is_decided = error.as_ref().is_none_or(|error| error.decision.is_some());
+    if is_decided {
+        app.metrics.decided_with("issue_token", error.is_none(), code);
+    }
 }
 
 /// `POST {base}/introspect` (RFC 7662 §2).

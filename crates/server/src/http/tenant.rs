@@ -38,12 +38,24 @@ pub async fn dispatch(State(dispatch): State<Dispatch>, mut request: Request) ->
     let Some(uri) = with_path(request.uri(), &path) else {
         return error::no_such_endpoint().into_response();
     };
+    // SECURITY: what was revoked after a backup stands as it was before, until somebody has looked at it.
+    if served.is_unconfirmed() && !is_open_while_unconfirmed(&path) {
+        return error::unconfirmed().into_response();
+    }
     *request.uri_mut() = uri;
     request.extensions_mut().insert(RequestTenant(served));
     match dispatch.tenant.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// What is served of a tenant whose restore nobody has confirmed: what administrators need for it, and what is public.
+fn is_open_while_unconfirmed(path: &str) -> bool {
+    ["/api/v1/", "/.well-known/", "/log/", "/jwks"]
+        .iter()
+        .any(|open| path.starts_with(open))
+        && path != "/api/v1/enrol"
 }
 
 /// The tenant and the path below its base.

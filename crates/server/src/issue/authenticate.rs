@@ -123,9 +123,15 @@ async fn by_own_key(
         return Ok(Err(AuthenticationError::Keys));
     };
     let profile = Profile::client_assertion(client_id, &served.tenant.spec.base_url);
-    Ok(jose::verify(jwt, &profile, &keys, now)
-        .map_err(AuthenticationError::from)
-        .and_then(|claims| AuthenticatedClient::by_assertion(facts, &claims, now)))
+    let claims = match jose::verify(jwt, &profile, &keys, now) {
+        Ok(claims) => claims,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    // SECURITY: a restore forgets which proofs were used; those that may have been are not taken again.
+    if served.may_be_used(claims.issued_at(), claims.expires_at()) {
+        return Ok(Err(AuthenticationError::Replayed));
+    }
+    Ok(AuthenticatedClient::by_assertion(facts, &claims, now))
 }
 
 async fn by_runtime(
@@ -262,6 +268,12 @@ async fn record_failure(
     record_reference(app, served, named, error, arrival).await
 }
 
+fn may_name_a_client(text: &str) -> bool {
+    text.parse::<ClientId>().is_ok()
+        || text.parse::<chancery_core::name::Name>().is_ok()
+        || text.starts_with("https://")
+}
+
 async fn record_reference(
     app: &App,
     served: &Served,
@@ -280,6 +292,8 @@ async fn record_reference(
         return Ok(refusal);
     }
     // Whoever is not authenticated must not fill the log with text of their own.
+    // SECURITY: nor with a secret that was sent in the place of the id, so what cannot be an id is left out.
+    let named = named.filter(|text| may_name_a_client(text));
     let named = named.map(|text| text.chars().take(MAX_NAMED).collect::<String>());
     let content = serde_json::json!({ "reason": error.to_string(), "client_id": named }).to_string();
     let event = Event {

@@ -110,6 +110,8 @@ async fn attempt(
 
     // 1. Who asks.
     let client = &authenticate::client(app, served, &request.client, arrival).await?;
+    app.limits
+        .token((tenant, client.agent().id, client.client().id), now)?;
 
     // 2. What is asked, and everything it depends on.
     let (proposal, learned) = match propose(app, served, request, client, now).await {

@@ -1,10 +1,11 @@
 //! Forgetting what has ended by itself (consumed assertions, revoked tokens, idempotency answers, old changes)
-//! moving signing keys on, and telling how many failed authentications were left out.
+//! moving signing keys and rotations of the vault on, and telling how much was refused and not recorded one by one.
 
 use crate::app::App;
 use crate::error::Failure;
-use crate::govern::keys;
+use crate::govern::{keys, rotation};
 use crate::issue::flood;
+use crate::limits::refused;
 use chancery_core::time::Ttl;
 use chancery_store::{change, consumed, idempotency};
 
@@ -15,6 +16,7 @@ use chancery_store::{change, consumed, idempotency};
 pub async fn run(app: &App) -> Result<(), Failure> {
     let now = app.clock.now();
     flood::record_omitted(app).await?;
+    refused::record(app).await?;
     let batch = app
         .batch(now)
         .extend(consumed::prune(now))
@@ -30,7 +32,8 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     let revoked = change::revoked_tokens(&app.db, now).await?;
     let revoked = revoked.into_iter().map(|(tenant, token, _)| (tenant, token));
     app.directory.replace_revoked(&known, revoked);
-    Ok(())
+    rotation::settle_roots(app).await?;
+    rotation::finish_all(app, now).await
 }
 
 pub(super) async fn run_logged(app: &App) {

@@ -15,6 +15,7 @@ pub const MAX_SKEW: Ttl = Ttl::from_seconds(1);
 pub struct Freshness {
     read_at: AtomicI64,
     clock_is_off: AtomicBool,
+    is_ended: AtomicBool,
 }
 
 impl Freshness {
@@ -33,6 +34,11 @@ impl Freshness {
     /// # Errors
     /// [`Failure::Stale`].
     pub fn check(&self, now: Timestamp) -> Result<(), Failure> {
+        if self.is_ended.load(Ordering::SeqCst) {
+            return Err(Failure::Stale(
+                "the database lacks what this node has signed: it was restored from a backup",
+            ));
+        }
         if self.clock_is_off.load(Ordering::SeqCst) {
             return Err(Failure::Stale(
                 "its clock is more than a second off the database's",
@@ -43,6 +49,16 @@ impl Freshness {
             return Err(Failure::Stale("the revocation feed was not read for two seconds"));
         }
         Ok(())
+    }
+
+    /// How long ago the feed was read whole.
+    pub fn age(&self, now: Timestamp) -> Ttl {
+        now.since(Timestamp::from_micros(self.read_at.load(Ordering::SeqCst)))
+    }
+
+    /// Takes the node out of service for good: the database is not the one that it served.
+    pub fn end(&self) {
+        self.is_ended.store(true, Ordering::SeqCst);
     }
 
     /// Whether the lease has run out, so that changes may have been missed.

@@ -67,14 +67,24 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
     let tenant = served.tenant.id;
     let head = log::find_head(&app.db, tenant).await?;
     let head = head.ok_or_else(|| Failure::Internal(format!("tenant {} has no log", served.tenant.name)))?;
+    // SECURITY: a database that lacks what this node has signed was put in its place. Going on would sign a second
+    // history under the same name.
+    if app
+        .sinks
+        .has_signed_beyond(tenant, (head.log_generation, head.signed_size))
+    {
+        app.freshness.end();
+        return Err(Failure::Internal(format!(
+            "the log of tenant {} is behind what this node has signed: the database was restored from a backup; stop \
+             every node and run `chancery restore`",
+            served.tenant.name
+        )));
+    }
     let pending = event::pending(&app.db, tenant, PORTION).await?;
     if pending.is_empty() {
         return Ok(false);
     }
-    let hashes = pending
-        .iter()
-        .map(|row| checked_hash(served, row))
-        .collect::<Result<Vec<_>, _>>()?;
+    let hashes = checked_hashes(app, served, &pending).await?;
 
     let known = load_tiles(app, served, &head).await?;
     let grown = integrate(&known, head.size, &hashes).map_err(Failure::internal)?;
@@ -95,6 +105,7 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
     batch = batch.push(log::insert_checkpoint(tenant, &new, now, &note));
     match app.db.commit(batch).await? {
         Outcome::Committed => {
+            app.sinks.signed(tenant, (new.log_generation, new.signed_size));
             app.sinks.publish(&served.tenant, &note, now).await;
             Ok(pending.len() == usize::try_from(PORTION).unwrap_or(usize::MAX))
         }
@@ -105,12 +116,26 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
     }
 }
 
+/// The hashes of rows. Another node may have rotated the tenant's key a moment ago: then the keys are read again once.
+async fn checked_hashes(app: &App, served: &Served, pending: &[PendingRow]) -> Result<Vec<Hash>, Failure> {
+    let all = |served: &Served| pending.iter().map(|row| checked_hash(served, row)).collect();
+    let checked: Result<Vec<_>, _> = all(served);
+    if checked.is_ok() {
+        return checked;
+    }
+    app.tenants.reload_one(&app.db, served.tenant.id).await?;
+    match app.tenants.find(served.tenant.id) {
+        Some(served) => all(&served),
+        None => checked,
+    }
+}
+
 /// SECURITY: a row that was edited or inserted behind our back has no valid MAC and never enters the log.
 fn checked_hash(served: &Served, row: &PendingRow) -> Result<Hash, Failure> {
     let forged = || Failure::Internal(format!("event {} was changed before it was integrated", row.id));
     let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(|_| forged())?;
     let mac: [u8; 32] = row.mac.as_slice().try_into().map_err(|_| forged())?;
-    if !EventMac::from_bytes(mac).matches(served.keys.seal().mac, row.id, &leaf) {
+    if !served.keys.is_event_mac(EventMac::from_bytes(mac), row.id, &leaf) {
         return Err(forged());
     }
     Ok(leaf.hash())

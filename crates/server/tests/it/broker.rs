@@ -18,15 +18,19 @@ on_both_engines!(
 
 const KEY: &str = "MARKER-key-of-the-provider-0123456789";
 
-struct Provider {
-    estate: Estate,
-    upstream: Upstream,
-    token: String,
+pub(crate) struct Provider {
+    pub(crate) estate: Estate,
+    pub(crate) upstream: Upstream,
+    pub(crate) token: String,
 }
 
 impl Provider {
     async fn open(place: &Place) -> Self {
-        let estate = Estate::on(outside::node(place, |_, _| {}).await, "").await;
+        Self::on(outside::node(place, |_, _| {}).await).await
+    }
+
+    pub(crate) async fn on(node: Chancery) -> Self {
+        let estate = Estate::on(node, "").await;
         let upstream = Upstream::start().await;
         estate.apply(document(&upstream)).await;
         let account = json!({ "connection": "files", "owner": "tenant", "values": { "key": KEY, "account": "acct 7" } });
@@ -42,7 +46,29 @@ impl Provider {
         }
     }
 
-    async fn send(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    /// Another token, in the place of one that is dead.
+    pub(crate) async fn renew(&mut self) {
+        let target = [("audience", "files"), ("scope", "read write")];
+        self.token = self.estate.own("planner", &target).await.token();
+    }
+
+    /// How the last request ended, once that is recorded.
+    pub(crate) async fn ended(&self) -> Value {
+        loop {
+            if let Some(event) = self.estate.events("call.ended").await.first() {
+                return event["parts"]["end"].clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    pub(crate) async fn send(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/broker/files{path}"))

@@ -58,6 +58,18 @@ impl Estate {
         estate
     }
 
+    /// The same estate on the same node, to put something else beside it.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            node: self.node.clone(),
+            prefix: self.prefix.clone(),
+            idp: key("idp-1"),
+            cluster: key("cluster-1"),
+            planner: key("planner-1"),
+            clients: self.clients.clone(),
+        }
+    }
+
     /// The estate in the default tenant and in a second one, on one node.
     pub(crate) async fn twins(place: &Place) -> (Self, Self) {
         let node = Chancery::start(place).await;

@@ -32,12 +32,12 @@ on_both_engines!(
     without_sessions_not_found_is_the_answer_of_the_server,
 );
 
-const KEY: &str = "MARKER-key-of-the-bank-0123456789";
+pub(crate) const KEY: &str = "MARKER-key-of-the-bank-0123456789";
 
 /// An estate with a bank behind the gateway.
 pub(crate) struct Bank {
     pub(crate) estate: Estate,
-    upstream: Upstream,
+    pub(crate) upstream: Upstream,
     pub(crate) token: String,
 }
 
@@ -47,7 +47,7 @@ impl Bank {
         Self::on(Estate::on(node, "").await).await
     }
 
-    async fn on(estate: Estate) -> Self {
+    pub(crate) async fn on(estate: Estate) -> Self {
         let upstream = Upstream::start().await;
         estate.apply(document(&upstream)).await;
         let account = json!({ "name": "bank-key", "connection": "bank", "owner": "tenant", "values": { "token": KEY } });
@@ -67,7 +67,13 @@ impl Bank {
         bank
     }
 
-    async fn call(&self, method: &str, params: Value) -> Answer {
+    /// Another token, in the place of one that is dead.
+    pub(crate) async fn renew(&mut self) {
+        let target = [("audience", "bank"), ("scope", "look pay")];
+        self.token = self.estate.own("planner", &target).await.token();
+    }
+
+    pub(crate) async fn call(&self, method: &str, params: Value) -> Answer {
         self.send_as(&self.token, &message(method, &params), &[]).await
     }
 
@@ -76,7 +82,7 @@ impl Bank {
             .await
     }
 
-    async fn send_as(&self, token: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn send_as(&self, token: &str, body: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = Request::post(self.estate.path("/mcp/bank"))
             .header("host", "id.example")
             .header("content-type", "application/json")

@@ -8,6 +8,7 @@ use chancery_core::random::DangerSeededRandom;
 use chancery_core::time::{FixedClock, Timestamp, Ttl};
 use chancery_server::App;
 use chancery_server::keys::RootKey;
+use chancery_server::limits::CallLimits;
 use chancery_server::listener::{Limits, LocalPeer, TrustedProxies};
 use chancery_server::node::{self, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
@@ -104,6 +105,26 @@ impl Place {
         }
     }
 
+    /// Every column of every row, as text.
+    pub(crate) async fn dump(&self) -> Vec<u8> {
+        let (server, schema) = self.server_and_schema();
+        let dump = tokio::task::spawn_blocking(move || {
+            let command = std::process::Command::new("pg_dump")
+                .args(["--data-only", "--schema", &schema])
+                .arg(server)
+                .output();
+            command.unwrap()
+        });
+        let dump = dump.await.unwrap();
+        assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+        dump.stdout
+    }
+
+    /// The server's address and the schema on it.
+    pub(crate) fn server_and_schema(&self) -> (String, String) {
+        (server_url().unwrap(), self.schema.clone().unwrap())
+    }
+
     pub(crate) fn is_postgres(&self) -> bool {
         self.schema.is_some()
     }
@@ -191,6 +212,24 @@ impl Chancery {
         options: Options,
     ) -> Result<Self, chancery_server::Failure> {
         Self::build(place, at, options, |_, _| {}).await
+    }
+
+    /// A node that is told something of the test's own, if it starts.
+    pub(crate) async fn try_start_with(
+        place: &Place,
+        at: Timestamp,
+        change: impl FnOnce(&mut NodeConfig, &mut World),
+    ) -> Result<Self, chancery_server::Failure> {
+        Self::build(place, at, Options::default(), change).await
+    }
+
+    /// A node with a database that is told something, and a configuration of the test's own.
+    pub(crate) async fn try_start_as(
+        place: &Place,
+        options: Options,
+        change: impl FnOnce(&mut NodeConfig),
+    ) -> Result<Self, chancery_server::Failure> {
+        Self::build(place, START, options, |config, _| change(config)).await
     }
 
     async fn build(
@@ -349,6 +388,9 @@ fn config(place: &Place) -> NodeConfig {
         public_url: BASE.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: None,
+        next_root: None,
+        metrics: None,
+        call_limits: CallLimits::default(),
         tls: None,
         proxies: TrustedProxies::default(),
         limits: Limits::default(),

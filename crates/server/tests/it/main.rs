@@ -51,6 +51,8 @@ mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod management;
 #[cfg(test)]
 mod nodes;
@@ -61,7 +63,13 @@ mod policy;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
+mod restore;
+#[cfg(test)]
 mod revocation;
+#[cfg(test)]
+mod rotation;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod sinks;
 #[cfg(test)]

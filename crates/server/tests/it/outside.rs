@@ -14,10 +14,15 @@ pub(crate) async fn serve(router: Router) -> SocketAddr {
     address
 }
 
+/// This machine.
+pub(crate) fn loopback() -> Vec<AllowedHost> {
+    vec![AllowedHost::new("127.0.0.0/8".parse().unwrap())]
+}
+
 /// A node that may call servers on loopback.
 pub(crate) async fn node(place: &Place, change: impl FnOnce(&mut NodeConfig, &mut World)) -> Chancery {
     Chancery::start_with(place, |config, world| {
-        config.allowed_hosts = vec![AllowedHost::new("127.0.0.0/8".parse().unwrap())];
+        config.allowed_hosts = loopback();
         change(config, world);
     })
     .await

@@ -59,6 +59,13 @@ impl Upstream {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 
+    /// Waits until so many requests were sent.
+    pub(crate) async fn wait_for(&self, count: usize) {
+        while self.seen.lock().unwrap().len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub(crate) fn change_tool(&self, name: &str, field: &str, value: &Value) {
         let mut tools = self.tools.lock().unwrap();
         for tool in tools.as_array_mut().unwrap() {
@@ -105,6 +112,12 @@ async fn answer(
     };
     let message = seen.json();
     upstream.seen.lock().unwrap().push(seen);
+    if uri.path() == "/v1/hang" {
+        return std::future::pending().await;
+    }
+    if uri.path() == "/v1/slow" {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
     if uri.path() != "/mcp" {
         return provider(&uri, &headers, &body);
     }

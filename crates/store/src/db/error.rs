@@ -71,6 +71,9 @@ pub enum DbError {
         /// What is wrong with it. Never contains the address, which may hold a password.
         reason: String,
     },
+    /// PostgreSQL is copied by its own tools.
+    #[error("PostgreSQL is backed up with its own tools: pg_dump, or a base backup with its write-ahead log")]
+    NotCopied,
     /// More rows than one, or none, where exactly one was asked for.
     #[error("expected one row, found {found}")]
     NotOneRow {

@@ -16,7 +16,7 @@ mod value;
 pub use batch::{Batch, Expect, Outcome, Statement};
 pub use error::DbError;
 pub use migrate::{Migration, MigrationError};
-pub use options::{DatabaseUrl, Fault, FaultAction, Options, Point};
+pub use options::{DatabaseUrl, Fault, FaultAction, GroupCommitted, Observer, Options, Point};
 pub use sql::Sql;
 pub use value::{Row, Value};
 
@@ -129,6 +129,27 @@ impl Db {
         let mut rows = self.query_ahead(&NOW, Vec::new()).await?;
         let row = rows.pop().ok_or(DbError::NotOneRow { found: 0 })?;
         row.timestamp(0)
+    }
+
+    /// Writes a copy of an SQLite database as it is at one moment, while it is in use, to a file that does not exist
+    /// yet (mode 0600). Commits go on meanwhile and are not in the copy.
+    ///
+    /// # Errors
+    /// [`DbError::NotCopied`] on PostgreSQL, which has its own tools for this; [`DbError::Unavailable`] if the file
+    /// exists or cannot be written.
+    pub async fn copy_to(&self, path: &std::path::Path) -> Result<(), DbError> {
+        match self {
+            Self::Sqlite(engine) => engine.copy_to(path).await,
+            Self::Postgres(_) => Err(DbError::NotCopied),
+        }
+    }
+
+    /// How many batches wait for the writer. PostgreSQL has no queue here: always 0.
+    pub fn waiting_batches(&self) -> usize {
+        match self {
+            Self::Sqlite(engine) => engine.waiting_batches(),
+            Self::Postgres(_) => 0,
+        }
     }
 
     /// Which engine this is.

@@ -194,10 +194,24 @@ pub struct Options {
     pub lock_timeout: Ttl,
     /// How often a batch is run again after a serialisation failure, a deadlock or a busy file.
     pub retries: u32,
+    /// Told of every group of batches that was committed.
+    pub observer: Option<Observer>,
     /// Test hook: called at each boundary of a commit.
     #[doc(hidden)]
     pub fault: Option<Fault>,
 }
+
+/// A group of batches that was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupCommitted {
+    /// How many batches shared the commit.
+    pub batches: usize,
+    /// How long the commit took: on SQLite the write to the disk, on PostgreSQL the answer of the server.
+    pub took: std::time::Duration,
+}
+
+/// Whoever is told of commits.
+pub type Observer = Arc<dyn Fn(GroupCommitted) + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Self {
@@ -215,12 +229,32 @@ impl Default for Options {
             statement_timeout: Ttl::from_seconds(30),
             lock_timeout: Ttl::from_seconds(5),
             retries: 6,
+            observer: None,
             fault: None,
         }
     }
 }
 
 impl Options {
+    /// The time of the operating system's clock that only counts on, where somebody is told how long a commit takes.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how long a commit took is measured here and decides nothing"
+    )]
+    pub(crate) fn stopwatch(&self) -> Option<std::time::Instant> {
+        self.observer.as_ref().map(|_| std::time::Instant::now())
+    }
+
+    /// Tells the observer, if there is one.
+    pub(crate) fn committed(&self, batches: usize, began: Option<std::time::Instant>) {
+        if let (Some(observer), Some(began)) = (&self.observer, began) {
+            observer(GroupCommitted {
+                batches,
+                took: began.elapsed(),
+            });
+        }
+    }
+
     /// Asks the test hook, if there is one.
     pub(crate) fn fault_at(&self, point: Point) -> FaultAction {
         self.fault

@@ -15,6 +15,7 @@ pub mod nouns;
 pub mod openapi;
 pub mod operations;
 pub mod upstreams;
+pub mod vault;
 
 use crate::app::App;
 use axum::Router;
@@ -42,6 +43,10 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/why/{id}", get(govern::why))
         .route("/keys", get(govern::list_keys))
         .route("/keys/rotate", post(govern::rotate_key))
+        .route("/vault/rotate", post(vault::rotate))
+        .route("/backup", get(vault::copy))
+        .route("/restore", get(vault::show_restore))
+        .route("/restore/confirm", post(vault::confirm_restore))
         .route("/enrol", post(govern::enrol))
         .route("/tenants", get(govern::list_tenants).post(govern::create_tenant))
         .route("/tenants/{name}/{step}", post(govern::step_tenant))

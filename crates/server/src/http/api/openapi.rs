@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::http::api::operations::{COLLECTIONS, OPERATIONS, Operation};
-use crate::http::api::{accounts, directory, govern, manifests, upstreams};
+use crate::http::api::{accounts, directory, govern, manifests, upstreams, vault};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -217,6 +217,7 @@ fn schemas() -> Value {
     add::<accounts::NewAccount>(&mut all);
     add::<accounts::NewCredential>(&mut all);
     add::<upstreams::ServerToInspect>(&mut all);
+    add::<vault::VaultRotation>(&mut all);
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
     for (name, schema) in all {
         schemas.insert(name, serde_json::to_value(schema).unwrap_or_default());

@@ -182,6 +182,28 @@ pub const OPERATIONS: &[Operation] = &[
         "publish a new signing key",
         "Rotation",
     ),
+    with_body(
+        "post",
+        "/vault/rotate",
+        ApiScope::Write,
+        "rotate the tenant's key, or the root key: begin, or take one small step further",
+        "VaultRotation",
+    ),
+    get(
+        "/backup",
+        ApiScope::Audit,
+        "a copy of an SQLite database (on the server's own machine, in the system tenant)",
+    ),
+    get(
+        "/restore",
+        ApiScope::Read,
+        "the restore that the data last went through",
+    ),
+    post(
+        "/restore/confirm",
+        ApiScope::Write,
+        "confirm that what a restore lost has been looked at: the tenant issues again",
+    ),
     Operation {
         method: "post",
         path: "/enrol",

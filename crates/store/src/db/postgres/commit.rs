@@ -106,7 +106,9 @@ impl Postgres {
         let options = &self.inner.options;
         let mut reason = "the connection was lost".to_owned();
         if options.fault_at(Point::BeforeCommit) == FaultAction::Continue {
+            let began = options.stopwatch();
             let answer = tokio::time::timeout(self.patience(), client.batch_execute("COMMIT")).await;
+            options.committed(1, began);
             match answer {
                 Ok(Ok(())) if options.fault_at(Point::AfterCommit) == FaultAction::Continue => {
                     return Try::Done(Ok(outcome));

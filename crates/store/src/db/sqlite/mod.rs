@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod code;
+mod copy;
 mod known;
 mod open;
 mod reader;
@@ -133,6 +134,19 @@ impl Sqlite {
 
     pub(crate) async fn prepare_all(&self, texts: Vec<&'static str>) -> Result<(), DbError> {
         self.ask(|reply| Job::Prepare { texts, reply }).await
+    }
+
+    /// On a connection and thread of its own; the writer is not held up.
+    pub(crate) async fn copy_to(&self, to: &Path) -> Result<(), DbError> {
+        self.check()?;
+        let (from, to) = (self.inner.path.clone(), to.to_owned());
+        tokio::task::spawn_blocking(move || copy::copy(&from, &to))
+            .await
+            .map_err(|_| DbError::unavailable("the copy was interrupted"))?
+    }
+
+    pub(crate) fn waiting_batches(&self) -> usize {
+        self.inner.writes.max_capacity() - self.inner.writes.capacity()
     }
 
     pub(crate) async fn close(&self) {

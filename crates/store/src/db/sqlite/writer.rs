@@ -191,7 +191,9 @@ impl Writer {
             }
             results.push(result);
         }
+        let began = self.options.stopwatch();
         self.commit()?;
+        self.options.committed(batches.len(), began);
         Ok(results)
     }
 

@@ -1,0 +1,92 @@
+//! `chancery vault`: rotating what seals credentials and signing keys.
+
+use crate::connection::{Connection, as_json};
+use crate::print::{self, Output, field};
+use crate::root_key;
+use anyhow::bail;
+use clap::{Args, Subcommand};
+use hyper::Method;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Arguments of `vault`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct VaultArguments {
+    #[command(subcommand)]
+    command: VaultCommand,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum VaultCommand {
+    /// Give the tenant a new key and wrap everything sealed anew, while the server serves. Run it again to go on with a
+    /// rotation that was interrupted.
+    Rotate {
+        /// Replace the root key by the one in this file instead. Every server must know it: --next-root-key-file.
+        #[arg(long)]
+        root: Option<PathBuf>,
+    },
+}
+
+/// `chancery vault`.
+pub(crate) async fn run(
+    arguments: VaultArguments,
+    connection: &Connection,
+    output: Output,
+) -> anyhow::Result<()> {
+    let VaultCommand::Rotate { root } = arguments.command;
+    match root {
+        None => rotate(connection, output).await,
+        Some(path) => rotate_root(&path, &connection.in_tenant("system"), output).await,
+    }
+}
+
+async fn rotate(connection: &Connection, output: Output) -> anyhow::Result<()> {
+    let mut progress = step(connection, &json!({})).await?;
+    let mut rewrapped = count(&progress, "rewrapped");
+    while progress.get("done") != Some(&Value::Bool(true)) {
+        print::note(&format!(
+            "{rewrapped} wrapped anew, {} to go",
+            count(&progress, "remaining")
+        ));
+        progress = step(connection, &json!({ "key": field(&progress, &["key"]) })).await?;
+        rewrapped += count(&progress, "rewrapped");
+    }
+    if !as_json(output, &progress) {
+        print::line(&format!(
+            "the tenant's key is {}; {rewrapped} records were wrapped anew, and the key before opens nothing any more",
+            field(&progress, &["key"])
+        ));
+    }
+    Ok(())
+}
+
+async fn rotate_root(path: &std::path::Path, connection: &Connection, output: Output) -> anyhow::Result<()> {
+    let root = root_key::load(path, false)?;
+    let text = root.to_file_text();
+    let body = json!({ "root_key": text.expose_secret() });
+    for _ in 0..TRIES {
+        let progress = step(connection, &body).await?;
+        if progress.get("done") == Some(&Value::Bool(true)) {
+            if !as_json(output, &progress) {
+                print::line(&format!("the root key is {}", root.id()));
+                print::note(&format!(
+                    "from now on start every server with --root-key-file {} alone; backups made before need the old key",
+                    path.display()
+                ));
+            }
+            return Ok(());
+        }
+        print::note(&format!("{} tenants to go", count(&progress, "remaining")));
+    }
+    bail!("tenants keep being made under the old root key; run it again")
+}
+
+async fn step(connection: &Connection, body: &Value) -> anyhow::Result<Value> {
+    connection.send(Method::POST, "/vault/rotate", body).await
+}
+
+fn count(progress: &Value, name: &str) -> u64 {
+    progress.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+const TRIES: u32 = 100;
