@@ -91,7 +91,7 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "bench",
-        help: "speed and size against the machine's own limits and the goals; --quick for a smoke run, --kills N",
+        help: "speed and size against the machine's own limits and the goals; --quick for a smoke run, --only PARTS, --kills N",
         run: bench::run,
     },
     Task {

@@ -55,14 +55,17 @@ pub(crate) async fn agents(plan: &Plan, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// From 10 policies to 1,000.
+/// From 10 policies to 1,000, with more agents than a set remembers evaluations: each request is evaluated.
 pub(crate) async fn policies(plan: &Plan, report: &mut Report) -> Result<()> {
     let place = Place::fresh(&plan.server, &plan.folder.join("data/policies"))?;
     let server = place.start().await?;
     let scenario = Scenario::set_up(&place, &server)?;
+    server.stop()?;
+    let clients = bulk::agents(&place.database_file(), 0..5_000, 1).await?;
+    let server = place.start().await?;
     for count in [10, 100, 1_000] {
         server.apply(&json!({ "policy": scenario::policies(count) }))?;
-        let requests = scenario.client_credentials();
+        let requests = scenario.client_credentials_of(&clients, bulk::SECRET);
         let outcome = load::run(scenario.address, &requests, 64, plan.span(), server.process).await?;
         report.add_load("policies", &count.to_string(), &outcome);
     }

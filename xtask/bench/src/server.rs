@@ -86,6 +86,8 @@ impl Place {
             "error",
             "--allow-hosts",
             "127.0.0.1",
+            "--limits",
+            "off",
             "--public-url",
             &self.base(),
             "--listen",

@@ -1,4 +1,4 @@
-//! `cargo xtask bench [--quick] [--kills N]`: builds server and benchmark for speed, installs what is compared
+//! `cargo xtask bench [--quick] [--only PARTS] [--kills N]`: builds server and benchmark for speed, installs what is compared
 //! with, starts a throw-away PostgreSQL, and runs `xtask/bench`.
 //!
 //! The profile is `dist` on this machine's own target; the static musl target of releases is not needed here.
@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 
 /// Builds, installs, runs.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let is_quick = arguments.iter().any(|argument| argument == "--quick");
+    let is_partial = arguments
+        .iter()
+        .any(|argument| argument == "--quick" || argument == "--only");
     say("building with the profile `dist`");
     let target = target_folder()?;
     // One after the other: built together, the server would get features that only the benchmark asks for.
@@ -35,8 +37,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut bench = beside_the_server(&target.join("dist/chancery-bench"));
     bench.arg("--server").arg(target.join("dist/chancery"));
     bench.arg("--folder").arg(&folder).arg("--results");
-    // A smoke run is nobody's record.
-    bench.arg(if is_quick {
+    // A part is nobody's record.
+    bench.arg(if is_partial {
         folder.clone()
     } else {
         crate::root().join("docs/bench")
@@ -48,6 +50,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match compared {
         Ok(compared) => drop(bench.arg("--oidc-provider").arg(compared)),
         Err(error) => say(&format!("no oidc-provider: {error:#}")),
+    }
+    match mcp_proxy(&folder) {
+        Ok(program) => drop(bench.arg("--mcp-proxy").arg(program)),
+        Err(error) => say(&format!("no mcp-proxy: {error:#}")),
     }
     must(bench.args(arguments))?;
     fs::remove_dir_all(folder.join("data")).context("cannot remove the benchmark's data")
@@ -90,6 +96,28 @@ fn oidc_provider(folder: &Path) -> Result<PathBuf> {
     fs::write(stamp, list)?;
     Ok(installed)
 }
+
+/// Installs the published crate that calls are compared with; its program.
+fn mcp_proxy(folder: &Path) -> Result<PathBuf> {
+    let program = folder.join("mcp-proxy/bin/mcp-proxy");
+    if !program.exists() {
+        say("installing mcp-proxy, once");
+        let root = folder.join("mcp-proxy");
+        let mut install = cargo(&[
+            "install",
+            "--locked",
+            "--quiet",
+            "--version",
+            MCP_PROXY,
+            "mcp-proxy",
+            "--root",
+        ]);
+        must(install.arg(root))?;
+    }
+    Ok(program)
+}
+
+const MCP_PROXY: &str = "0.6.0";
 
 /// Where Cargo builds to.
 pub(crate) fn target_folder() -> Result<PathBuf> {

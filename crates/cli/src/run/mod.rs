@@ -28,6 +28,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -76,8 +77,9 @@ pub(crate) async fn run(
     let start = prepared(&arguments.command, &config, &urls, key.is_some())?;
     let serving = proxy::serve(bound, servers, key);
 
+    let signals = Signals::taken()?;
     let child = started(start)?;
-    let ended = attend(child).await;
+    let ended = attend(child, signals).await;
     drop(serving);
     Ok(code(ended?))
 }
@@ -253,32 +255,52 @@ fn variable(name: &str) -> String {
     name.chars().map(upper).collect()
 }
 
+/// The signals that are handed on to the program.
+struct Signals([(tokio::signal::unix::Signal, Signal); 6]);
+
+impl Signals {
+    /// Takes them from now on. Before the program starts: one that came earlier would end this process alone.
+    fn taken() -> anyhow::Result<Self> {
+        let take = |kind, name| anyhow::Ok((signal(kind)?, name));
+        Ok(Self([
+            take(SignalKind::interrupt(), Signal::INT)?,
+            take(SignalKind::quit(), Signal::QUIT)?,
+            take(SignalKind::terminate(), Signal::TERM)?,
+            take(SignalKind::hangup(), Signal::HUP)?,
+            take(SignalKind::user_defined1(), Signal::USR1)?,
+            take(SignalKind::user_defined2(), Signal::USR2)?,
+        ]))
+    }
+
+    /// The next one.
+    async fn next(&mut self) -> Signal {
+        std::future::poll_fn(|context| {
+            for (received, name) in &mut self.0 {
+                if received.poll_recv(context).is_ready() {
+                    return Poll::Ready(*name);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
 /// Waits for the program, and hands signals on to it.
-async fn attend(mut child: Child) -> anyhow::Result<ExitStatus> {
+async fn attend(mut child: Child, mut signals: Signals) -> anyhow::Result<ExitStatus> {
     let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let hand_on = |name: Signal| {
-        if let Some(id) = id {
-            // It may have ended just now.
-            let _ended = kill_process(id, name);
-        }
-    };
     // A terminal sends these to the whole group by itself.
     let from_terminal = std::io::stdin().is_terminal();
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut first = signal(SignalKind::user_defined1())?;
-    let mut second = signal(SignalKind::user_defined2())?;
     loop {
         tokio::select! {
             status = child.wait() => return status.context("the program cannot be waited for"),
-            _ = interrupt.recv() => if !from_terminal { hand_on(Signal::INT) },
-            _ = quit.recv() => if !from_terminal { hand_on(Signal::QUIT) },
-            _ = terminate.recv() => hand_on(Signal::TERM),
-            _ = hangup.recv() => hand_on(Signal::HUP),
-            _ = first.recv() => hand_on(Signal::USR1),
-            _ = second.recv() => hand_on(Signal::USR2),
+            name = signals.next() => {
+                let is_sent_already = from_terminal && (name == Signal::INT || name == Signal::QUIT);
+                if let Some(id) = id.filter(|_| !is_sent_already) {
+                    // It may have ended just now.
+                    let _ended = kill_process(id, name);
+                }
+            }
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) async fn plan(
     let own = log::newest_checkpoint(db, tenant.id).await?;
     let own = newest(&keys, own.as_slice())?;
     let kept = newest(&keys, notes)?;
-    let known = last_known(own, kept).ok_or_else(|| {
+    let known = last_known(own, kept).map_err(|Contradiction| {
         Failure::Start(format!(
             "a kept checkpoint of `{}` contradicts the database: it was rewritten, not restored",
             tenant.name
@@ -149,15 +149,21 @@ fn restored(planned: &Planned, now: Timestamp, random: &dyn Random) -> Event {
     }
 }
 
-/// The later of two; `None` if they are of one size and differ.
-fn last_known(own: Option<Checkpoint>, kept: Option<Checkpoint>) -> Option<Option<Checkpoint>> {
+/// Two checkpoints of one size that differ.
+struct Contradiction;
+
+/// The later of two.
+fn last_known(
+    own: Option<Checkpoint>,
+    kept: Option<Checkpoint>,
+) -> Result<Option<Checkpoint>, Contradiction> {
     let (Some(own), Some(kept)) = (&own, &kept) else {
-        return Some(own.or(kept));
+        return Ok(own.or(kept));
     };
     let place = |checkpoint: &Checkpoint| (checkpoint.origin.generation(), checkpoint.size);
     if place(own) == place(kept) && own.root != kept.root {
-        return None;
+        return Err(Contradiction);
     }
     let later = if place(own) >= place(kept) { own } else { kept };
-    Some(Some(later.clone()))
+    Ok(Some(later.clone()))
 }

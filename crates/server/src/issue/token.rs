@@ -121,6 +121,7 @@ async fn attempt(
     let learned = learned.as_ref();
 
     // 3. Decide.
+    tracing::Span::current().record("decision", tracing::field::display(proposal.decision));
     let permit = match decide(&served.policy.set, proposal) {
         Verdict::Permit(permit) => permit,
         Verdict::Deny(decision) => {

@@ -421,7 +421,6 @@ async fn a_sealed_row_that_was_moved_does_not_open(place: Place) {
     )
     .await;
     let bob = permit(&estate, "github", Some("bob")).await.unwrap();
-    assert!(opened(&estate, &bob).await.is_ok());
     let sql = Sql::same(
         "UPDATE credentials SET sealed = (SELECT c.sealed FROM credentials AS c ORDER BY c.account LIMIT 1)",
     );

@@ -42,6 +42,21 @@ impl Write for Lines {
     }
 }
 
+fn hexadecimal(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut written = String::new();
+    for byte in text.bytes() {
+        write!(written, "{byte:02x}").unwrap();
+    }
+    written
+}
+
+/// The key itself, of a root key's file.
+fn key_of(root: &RootKey) -> String {
+    let text = root.to_file_text();
+    text.expose_secret().trim().rsplit(':').next().unwrap().to_owned()
+}
+
 /// What was used, by what it is.
 struct Secrets(Vec<(&'static str, String)>);
 
@@ -50,7 +65,7 @@ impl Secrets {
     fn found_in(&self, bytes: &[u8]) -> Vec<&'static str> {
         let finds = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
         let is_found = |secret: &str| {
-            let hexadecimal: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let hexadecimal = hexadecimal(secret);
             let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             [
                 secret.to_owned(),
@@ -97,9 +112,9 @@ async fn no_secret_of_a_whole_scenario_is_written_or_said(place: Place) {
 
 /// Uses every kind of secret, rightly and wrongly. Gives them, and what was answered.
 async fn scenario(bank: &mut Bank) -> (Secrets, Vec<u8>) {
-    let root = RootKey::from_bytes(&[7; 32]).unwrap().to_file_text();
-    let root = root.expose_secret().trim().rsplit(':').next().unwrap().to_owned();
-    let new_root = RootKey::from_bytes(&[9; 32]).unwrap().to_file_text();
+    let root = key_of(&RootKey::from_bytes(&[7; 32]).unwrap());
+    let next = RootKey::from_bytes(&[9; 32]).unwrap();
+    let new_root = next.to_file_text();
     let estate = &bank.estate;
     let alice = estate.user("alice", &["staff"]);
     let assertion = estate.assertion("jti-of-the-scenario", plain());
@@ -115,16 +130,7 @@ async fn scenario(bank: &mut Bank) -> (Secrets, Vec<u8>) {
         ("an agent token", handed.clone()),
         ("the gateway's token", bank.token.clone()),
         ("the root key", root),
-        (
-            "a root key to come",
-            new_root
-                .expose_secret()
-                .trim()
-                .rsplit(':')
-                .next()
-                .unwrap()
-                .to_owned(),
-        ),
+        ("a root key to come", key_of(&next)),
         ("the enrolment code", estate.node.code.clone().unwrap()),
     ];
     let mut said = Vec::new();
