@@ -172,7 +172,7 @@ pub async fn broker(
         app: app.clone(),
         served: served.clone(),
         permit,
-        _ticket: ticket,
+        ticket,
     };
     let outgoing = Outgoing {
         connection,
@@ -247,7 +247,7 @@ struct Run {
     served: Arc<Served>,
     permit: Box<UsePermit>,
     /// What counts it as under way.
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 /// A request that is ready to be sent.
@@ -414,6 +414,7 @@ impl Run {
     }
 
     async fn ended(&self, end: End) {
+        self.ticket.end();
         end.record(&self.app, &self.served, &self.permit).await;
     }
 }

@@ -153,6 +153,7 @@ impl Relay {
 
     /// Records how it ended.
     pub async fn ended(&self, status: Option<u16>, fault: Option<Fault>, bytes: usize) {
+        self.ticket.end();
         let end = End { status, fault, bytes };
         end.record(&self.app, &self.served, &self.permit).await;
     }

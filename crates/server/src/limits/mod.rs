@@ -16,6 +16,7 @@ use refused::Refusals;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A bound; 0 is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,15 +210,28 @@ enum Key {
     Token(TenantId, ClientId),
 }
 
-/// A call that counts as under way until this is dropped.
+/// A call that counts as under way until it is over, or this is dropped.
 #[derive(Debug, Default)]
-pub struct Ticket(Vec<Arc<Meter>>);
+pub struct Ticket {
+    meters: Vec<Arc<Meter>>,
+    is_over: AtomicBool,
+}
+
+impl Ticket {
+    /// The call is over. What is still to be recorded of it holds nobody up.
+    pub fn end(&self) {
+        if self.is_over.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for meter in &self.meters {
+            meter.leave();
+        }
+    }
+}
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        for meter in &self.0 {
-            meter.leave();
-        }
+        self.end();
     }
 }
 
@@ -275,7 +289,7 @@ impl Limits {
             if !meter.enter(bound.concurrent) {
                 return Err(self.refuse(limit, asking, RETRY, now));
             }
-            ticket.0.push(meter);
+            ticket.meters.push(meter);
         }
         Ok(ticket)
     }
