@@ -122,7 +122,9 @@ pub enum Finding {
         fault: PartFault,
     },
     /// The entries end before a checkpoint does.
-    #[error("`{origin}` ends after {present} entries, but {against} covers {size}: the tail was cut off")]
+    #[error(
+        "`{origin}` ends after {present} entries, but {against} covers {size}: the tail was cut off, or the export is older than the checkpoint"
+    )]
     Truncated {
         /// The log.
         origin: Origin,

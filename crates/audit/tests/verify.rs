@@ -510,7 +510,7 @@ fn every_finding_reads_as_a_sentence() {
         size: 10,
         against: Source::Kept,
     };
-    let sentence = "`id.example/log/1` ends after 6 entries, but a checkpoint that you kept covers 10: the tail was cut off";
+    let sentence = "`id.example/log/1` ends after 6 entries, but a checkpoint that you kept covers 10: the tail was cut off, or the export is older than the checkpoint";
     assert_eq!(finding.to_string(), sentence);
 }
 

@@ -2,7 +2,8 @@
 
 use crate::connection::{Connection, ConnectionArguments, as_json};
 use crate::print::{self, Output};
-use crate::serve::{self, DatabaseArguments};
+use crate::root_key;
+use crate::serve::DatabaseArguments;
 use anyhow::{Context as _, bail};
 use chancery_server::govern::restore;
 use chancery_server::node::World;
@@ -22,7 +23,7 @@ use std::path::{Path, PathBuf};
 pub(crate) struct BackupArguments {
     /// The file to write, which must not exist yet.
     to: PathBuf,
-    /// No server runs: copy the file of the database itself.
+    /// No server runs: copy the file of the database itself. Without it the copy comes from the server on this machine.
     #[arg(long)]
     at_rest: bool,
     #[command(flatten)]
@@ -50,6 +51,9 @@ pub(crate) async fn backup(arguments: BackupArguments, connection: &Connection) 
     let to = &arguments.to;
     if arguments.at_rest {
         let database = address(&arguments.database)?;
+        if database.sqlite_path().is_some_and(|path| !path.exists()) {
+            bail!("there is no database at {database}");
+        }
         let db = Db::open(&database, Options::default()).await?;
         let copied = db.copy_to(to).await;
         db.close().await;
@@ -98,6 +102,9 @@ pub(crate) async fn restore(
     let data = &arguments.database.data;
     std::fs::create_dir_all(data).with_context(|| format!("`{}` cannot be made", data.display()))?;
     let database = address(&arguments.database)?;
+    // Before anything is put anywhere: without its key a backup opens nothing.
+    let root = root_key::load(&arguments.database.root_key_path(), false)?;
+    let notes = read_checkpoints(&arguments.checkpoints).await?;
     if let Some(from) = &arguments.from {
         put_in_place(from, &database)?;
     }
@@ -105,12 +112,6 @@ pub(crate) async fn restore(
         bail!(
             "there is no database at {database}\nhint: name the backup to put there: chancery restore FILE"
         );
-    }
-    let (_, root) = serve::open_keys(&arguments.database)?;
-    let mut notes = Vec::new();
-    for path in &arguments.checkpoints {
-        let read = witness::read(path, None).await;
-        notes.extend(read.with_context(|| format!("`{}` cannot be read", path.display()))?);
     }
     let world = World::default();
     let db = Db::open(&database, Options::default()).await?;
@@ -124,6 +125,15 @@ pub(crate) async fn restore(
     db.close().await;
     report(&continued?, notes.is_empty(), output);
     Ok(())
+}
+
+async fn read_checkpoints(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for path in files {
+        let read = witness::read(path, None).await;
+        notes.extend(read.with_context(|| format!("`{}` cannot be read", path.display()))?);
+    }
+    Ok(notes)
 }
 
 fn report(continued: &[restore::Continued], is_unwitnessed: bool, output: Output) {
@@ -169,7 +179,10 @@ fn put_in_place(from: &Path, database: &DatabaseUrl) -> anyhow::Result<()> {
         PathBuf::from(path)
     });
     if let Some(found) = leftovers.iter().find(|path| path.exists()) {
-        bail!("`{}` exists\nhint: move it away first", found.display());
+        bail!(
+            "`{}` exists\nhint: move it away first; or, if it is the backup already, leave FROM out",
+            found.display()
+        );
     }
     let mut source =
         std::fs::File::open(from).with_context(|| format!("`{}` cannot be read", from.display()))?;

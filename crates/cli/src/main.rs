@@ -115,7 +115,7 @@ enum Command {
     Token(token::TokenArguments),
     /// Keys that sign access tokens: list, rotate.
     Key(key::KeyArguments),
-    /// The vault: rotate a tenant's key, or the root key.
+    /// The vault: rotate a tenant's key or the root key, make a new root key.
     Vault(vault::VaultArguments),
     /// Copy the database while it serves (SQLite). The root key is not in the copy.
     Backup(backup::BackupArguments),
@@ -206,7 +206,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,
         Command::Token(arguments) => token::run(arguments, &connection.open()?, output).await,
         Command::Key(arguments) => key::run(arguments, &connection.open()?, output).await,
-        Command::Vault(arguments) => vault::run(arguments, &connection.open()?, output).await,
+        Command::Vault(arguments) => vault::run(arguments, &connection, output).await,
         Command::Backup(arguments) => backup::backup(arguments, &connection.open()?).await,
         Command::Restore(arguments) => backup::restore(arguments, &connection, output).await,
         Command::Tenant(arguments) => tenant::run(arguments, &connection.open()?, output).await,

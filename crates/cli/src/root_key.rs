@@ -27,20 +27,26 @@ pub(crate) fn load(path: &Path, may_create: bool) -> anyhow::Result<RootKey> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && may_create => create(path),
         Err(error) => bail!(
-            "the root key file `{}` cannot be used: {error}\nhint: give --root-key-file with the key that the data is sealed under",
+            "the root key file `{}` cannot be used: {error}\nhint: give --root-key-file with the key that the data is \
+             sealed under; for a new database on PostgreSQL make one: chancery vault root-key {0}",
             path.display()
         ),
     }
 }
 
-fn create(path: &Path) -> anyhow::Result<RootKey> {
+/// Makes a file with a new root key, which only its owner can read.
+///
+/// # Errors
+/// A file that is there already, or cannot be written.
+pub(crate) fn create(path: &Path) -> anyhow::Result<RootKey> {
     let key = RootKey::generate(&SystemRandom)?;
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{}", key.to_file_text().expose_secret())?;
+        .open(path)
+        .with_context(|| format!("`{}` cannot be made", path.display()))?;
+    file.write_all(key.to_file_text().expose_secret().as_bytes())?;
     file.sync_all()?;
     Ok(key)
 }

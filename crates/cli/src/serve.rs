@@ -9,7 +9,7 @@ use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, MIGRATIONS};
 use clap::Args;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the data is.
 #[derive(Clone, Debug, Args)]
@@ -23,6 +23,14 @@ pub(crate) struct DatabaseArguments {
     /// The file with the root key. Default: `root.key` in the data directory, made with a new SQLite database.
     #[arg(long, env = "CHANCERY_ROOT_KEY_FILE")]
     pub(crate) root_key_file: Option<PathBuf>,
+}
+
+impl DatabaseArguments {
+    /// The file with the root key.
+    pub(crate) fn root_key_path(&self) -> PathBuf {
+        let given = self.root_key_file.clone();
+        given.unwrap_or_else(|| self.data.join("root.key"))
+    }
 }
 
 /// How to serve.
@@ -99,10 +107,19 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let json = arguments.log_json || arguments.log_format == LogFormat::Json;
     logging::start(&arguments.log, json);
     let public_url = arguments.public_url.clone();
+    let data = arguments.database.data.clone();
     let node = Node::start(config(arguments)?, World::default()).await?;
-    announce(&node, &public_url);
+    if json {
+        announce_to_log(&node, &public_url, &data)?;
+    } else {
+        announce(&node, &public_url);
+    }
     stopped().await;
-    print::note("stopping: finishing requests under way");
+    if json {
+        tracing::info!("stopping: finishing requests under way");
+    } else {
+        print::note("stopping: finishing requests under way");
+    }
     node.stop().await;
     Ok(())
 }
@@ -172,11 +189,7 @@ pub(crate) fn open_keys(
         None => DatabaseUrl::sqlite(arguments.data.join("chancery.db")),
     };
     let is_new = database.sqlite_path().is_some_and(|path| !path.exists());
-    let file = arguments
-        .root_key_file
-        .clone()
-        .unwrap_or_else(|| arguments.data.join("root.key"));
-    let root = root_key::load(&file, is_new)?;
+    let root = root_key::load(&arguments.root_key_path(), is_new)?;
     Ok((database, root))
 }
 
@@ -213,6 +226,37 @@ fn announce(node: &Node, public_url: &str) {
             code.expose_secret()
         ));
     }
+}
+
+/// The same for machines.
+///
+/// SECURITY: such a log is collected and kept, so the code is not put in it but in a file that only its owner can read.
+fn announce_to_log(node: &Node, public_url: &str, data: &Path) -> anyhow::Result<()> {
+    tracing::info!(public_url, address = %node.address, "serving");
+    if let Some(address) = node.metrics_address {
+        tracing::info!(%address, "metrics are served");
+    }
+    if let Some(code) = &node.enrolment_code {
+        let path = data.join("enrolment-code");
+        write_anew(&path, code.expose_secret())
+            .with_context(|| format!("`{}` cannot be written", path.display()))?;
+        let file = path.display();
+        tracing::info!(
+            "nobody is enrolled yet; within 15 minutes: chancery enrol --name YOU --code \"$(cat {file})\""
+        );
+    }
+    Ok(())
+}
+
+fn write_anew(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())
 }
 
 /// Waits for an interrupt or a request to end.

@@ -1,6 +1,6 @@
 //! `chancery vault`: rotating what seals credentials and signing keys.
 
-use crate::connection::{Connection, as_json};
+use crate::connection::{Connection, ConnectionArguments, as_json};
 use crate::print::{self, Output, field};
 use crate::root_key;
 use anyhow::bail;
@@ -18,10 +18,16 @@ pub(crate) struct VaultArguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum VaultCommand {
+    /// Make a file with a new root key, for `rotate --root`. It changes nothing yet.
+    RootKey {
+        /// The file to make, which must not exist yet.
+        file: PathBuf,
+    },
     /// Give the tenant a new key and wrap everything sealed anew, while the server serves. Run it again to go on with a
     /// rotation that was interrupted.
     Rotate {
-        /// Replace the root key by the one in this file instead. Every server must know it: --next-root-key-file.
+        /// Replace the root key by the one in this file instead, of every tenant. Where several servers use the
+        /// database, each must have been started with it: --next-root-key-file.
         #[arg(long)]
         root: Option<PathBuf>,
     },
@@ -30,13 +36,20 @@ enum VaultCommand {
 /// `chancery vault`.
 pub(crate) async fn run(
     arguments: VaultArguments,
-    connection: &Connection,
+    connection: &ConnectionArguments,
     output: Output,
 ) -> anyhow::Result<()> {
-    let VaultCommand::Rotate { root } = arguments.command;
-    match root {
-        None => rotate(connection, output).await,
-        Some(path) => rotate_root(&path, &connection.in_tenant("system"), output).await,
+    match arguments.command {
+        VaultCommand::RootKey { file } => {
+            let key = root_key::create(&file)?;
+            print::line(&format!("root key {} is in `{}`", key.id(), file.display()));
+            print::note("keep a copy of it apart from the backups, then: chancery vault rotate --root FILE");
+            Ok(())
+        }
+        VaultCommand::Rotate { root: None } => rotate(&connection.open()?, output).await,
+        VaultCommand::Rotate { root: Some(path) } => {
+            rotate_root(&path, &connection.open()?.in_tenant("system"), output).await
+        }
     }
 }
 
@@ -50,6 +63,9 @@ async fn rotate(connection: &Connection, output: Output) -> anyhow::Result<()> {
         ));
         progress = step(connection, &json!({ "key": field(&progress, &["key"]) })).await?;
         rewrapped += count(&progress, "rewrapped");
+    }
+    if let Some(all) = progress.get_mut("rewrapped") {
+        *all = rewrapped.into();
     }
     if !as_json(output, &progress) {
         print::line(&format!(

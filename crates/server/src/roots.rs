@@ -78,7 +78,8 @@ impl Roots {
                 next: None,
             }),
             Some(_) | None => Err(Failure::Start(format!(
-                "the data is sealed under root key {id}, but root key {} was given",
+                "the data is sealed under root key {id}, but root key {} was given\nhint: --root-key-file must name the \
+                 file with that key",
                 self.current.id()
             ))),
         }

@@ -148,8 +148,7 @@ impl Tenants {
                 continue;
             }
             let known = self.find(tenant.id);
-            let served = self.load(db, tenant, known).await?;
-            map.insert(Arc::new(served));
+            map.insert(Arc::new(self.load(db, tenant, known).await?));
         }
         self.map.store(Arc::new(map));
         Ok(())
@@ -164,7 +163,14 @@ impl Tenants {
         let Some(tenant) = record::find_by_id(db, id, id).await? else {
             return Ok(());
         };
-        let served = Arc::new(self.load(db, tenant, None).await?);
+        let compiled = self.find(id).map(|known| known.policy.clone());
+        let keys = Arc::new(TenantKeys::load(db, &self.roots(), &tenant).await?);
+        let served = Arc::new(Served {
+            restore: restore::all(db, id).await?.pop(),
+            tenant: Arc::new(tenant),
+            keys,
+            policy: load_policy(db, id, compiled).await?,
+        });
         let mut map = Map::clone(&self.map.load());
         map.insert(served);
         self.map.store(Arc::new(map));
@@ -183,7 +189,7 @@ impl Tenants {
             });
         }
         let keys = Arc::new(TenantKeys::load(db, &self.roots(), &tenant).await?);
-        let policy = Arc::new(load_policy(db, tenant.id).await?);
+        let policy = load_policy(db, tenant.id, None).await?;
         Ok(Served {
             tenant,
             keys,
@@ -193,14 +199,26 @@ impl Tenants {
     }
 }
 
-async fn load_policy(db: &Db, tenant: TenantId) -> Result<ActivePolicy, Failure> {
+/// The policy set in force. Parsing and validating it takes long enough for the revocation feed to fall behind where
+/// many tenants' keys change, so a set that was `compiled` before is taken if it says the same.
+async fn load_policy(
+    db: &Db,
+    tenant: TenantId,
+    compiled: Option<Arc<ActivePolicy>>,
+) -> Result<Arc<ActivePolicy>, Failure> {
     let active = record::find_by_natural_key::<PolicySetSpec>(db, tenant, PolicySetSpec::ACTIVE).await?;
     let active = active.ok_or_else(|| Failure::Internal("the tenant has no active policy set".to_owned()))?;
-    let set = PolicySet::compile(&active.spec.text).map_err(Failure::internal)?;
     let guard = chancery_oauth::authentication::guard(Noun::PolicySet, &active);
-    Ok(ActivePolicy {
+    let is_same = |known: &Arc<ActivePolicy>| {
+        known.guard == guard && known.name == active.name && known.set.text() == active.spec.text
+    };
+    if let Some(known) = compiled.filter(is_same) {
+        return Ok(known);
+    }
+    let set = PolicySet::compile(&active.spec.text).map_err(Failure::internal)?;
+    Ok(Arc::new(ActivePolicy {
         set,
         guard,
         name: active.name,
-    })
+    }))
 }

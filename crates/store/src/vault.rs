@@ -28,6 +28,14 @@ pub enum SealedRow {
     SigningKey(String, Vec<u8>),
 }
 
+impl SealedRow {
+    /// What is sealed.
+    pub fn sealed(&self) -> &[u8] {
+        let (Self::Credential(_, sealed) | Self::SigningKey(_, sealed)) = self;
+        sealed
+    }
+}
+
 /// A tenant's sealed keys, if it has any.
 ///
 /// # Errors

@@ -9,6 +9,8 @@ mod five_commands;
 #[cfg(test)]
 mod notes;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod wrap;

@@ -31,6 +31,53 @@ impl World {
         while self.run(&["agent", "list"], "").status.code() != Some(0) {}
     }
 
+    /// Ends the server and starts it again with more arguments; what it says goes to `server.log`.
+    pub(crate) fn restart_with(&mut self, more: &[&str]) {
+        self.stop();
+        let log = std::fs::File::create(self.path("server.log")).unwrap();
+        self.server = self.server(more).stderr(log).spawn().unwrap();
+        while self.run(&["agent", "list"], "").status.code() != Some(0) {
+            assert!(self.server.try_wait().unwrap().is_none(), "{}", self.log());
+        }
+    }
+
+    /// Starts a server that must refuse to; what it says.
+    pub(crate) fn refuses(&mut self, more: &[&str]) -> String {
+        self.stop();
+        self.server = self.server(more).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(self.server.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        for line in lines.map(Result::unwrap) {
+            assert!(!line.contains("chancery serves"), "{said}{line}");
+            said.push_str(&line);
+            said.push('\n');
+        }
+        assert_eq!(self.server.wait().unwrap().code(), Some(1), "{said}");
+        said
+    }
+
+    /// Ends the server as an operator does.
+    pub(crate) fn stop(&mut self) {
+        if self.server.try_wait().unwrap().is_some() {
+            return;
+        }
+        let pid = rustix::process::Pid::from_raw(i32::try_from(self.server.id()).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.server.wait().unwrap();
+    }
+
+    /// What the server started by [`Self::restart_with`] has said.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("server.log")).unwrap()
+    }
+
+    fn server(&self, more: &[&str]) -> Command {
+        let listen = self.base.trim_start_matches("http://");
+        let mut command = start(self.folder.path(), &self.base, listen);
+        command.args(more);
+        command
+    }
+
     fn serve_in(folder: tempfile::TempDir) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -151,7 +198,9 @@ pub(crate) fn texts(output: &Output) -> (String, String) {
 fn start(folder: &Path, base: &str, listen: &str) -> Command {
     let mut command = clean(folder);
     command.args(["serve", "--public-url", base, "--listen", listen]);
-    command.args(["--allow-hosts", "127.0.0.1", "--log", "warn"]);
+    command
+        .args(["--allow-hosts", "127.0.0.1", "--checkpoint-file", "kept"])
+        .env("CHANCERY_LOG", "warn");
     command.stderr(Stdio::null());
     command
 }

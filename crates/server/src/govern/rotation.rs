@@ -135,8 +135,9 @@ async fn step(app: &App, served: &Served, now: Timestamp) -> Result<Progress, Fa
     }
     let mut batch = app.batch(now).guard(served.keys.assert_current());
     for row in &rows {
-        let (vault::SealedRow::Credential(_, sealed) | vault::SealedRow::SigningKey(_, sealed)) = row;
-        let wrapped = served.keys.rewrap(Mandate::RewrapRecords, sealed, &*app.random)?;
+        let wrapped = served
+            .keys
+            .rewrap(Mandate::RewrapRecords, row.sealed(), &*app.random)?;
         batch = batch.push(vault::replace(tenant, row, &wrapped));
     }
     if !app.commit(batch, &[]).await?.is_committed() {

@@ -23,9 +23,10 @@ pub async fn middleware(State(app): State<Arc<App>>, request: Request, next: Nex
     let began = app.clock.now();
     async {
         let response = next.run(request).await;
-        let took = app.clock.now().since(began).as_std();
+        let took = app.clock.now().since(began).as_std().as_millis();
+        let milliseconds = u64::try_from(took).unwrap_or(u64::MAX);
         let status = response.status().as_u16();
-        tracing::info!(%method, route, status, milliseconds = took.as_millis(), "answered");
+        tracing::info!(%method, route, status, milliseconds, "answered");
         response
     }
     .instrument(span)

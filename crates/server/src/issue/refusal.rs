@@ -66,11 +66,17 @@ pub(super) async fn refuse(
             ));
         }
     }
+    seen(&decision);
     let error = OAuthError {
         decision: Some(decision.id),
         ..refusal(&decision, &served.tenant.spec.base_url)
     };
     Err(error.into())
+}
+
+/// Names a decision that was recorded on every line about the request.
+pub(super) fn seen(decision: &Decision) {
+    tracing::Span::current().record("decision", tracing::field::display(decision.id));
 }
 
 fn refusal(decision: &Decision, base: &str) -> OAuthError {

@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::govern::keys;
 use crate::issue::arrival::{Arrival, Source};
-use crate::issue::refusal::{decision_part, refuse, spend};
+use crate::issue::refusal::{decision_part, refuse, seen, spend};
 use crate::issue::subject::Learned;
 use crate::issue::{authenticate, subject, target};
 use crate::record;
@@ -155,6 +155,7 @@ async fn attempt(
     }
 
     // 5. Act: sign what was permitted, and reply.
+    seen(permit.decision());
     let access_token = served.keys.sign(&permit)?;
     let is_exchange = matches!(request.grant, GrantRequest::TokenExchange { .. });
     Ok(Attempt::Answered(TokenResponse {

@@ -20,6 +20,7 @@ on_both_engines!(
     the_root_key_is_replaced_and_the_old_one_refused,
     the_root_key_may_be_replaced_in_spite_of_interruptions,
     only_who_may_rotates,
+    a_change_of_keys_compiles_no_policy_anew,
 );
 
 mod two_nodes {
@@ -299,6 +300,23 @@ async fn the_root_key_may_be_replaced_in_spite_of_interruptions(place: Place) {
 fn drop_node(node: &Chancery) {
     let db = node.app.db.clone();
     tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(db.close()));
+}
+
+/// Else a rotation in many tenants would hold up the revocation feed until the node refuses to answer.
+async fn a_change_of_keys_compiles_no_policy_anew(place: Place) {
+    let estate = Estate::start(&place).await;
+    let node = &estate.node;
+    let served = || node.app.tenants.find(tenant(node)).unwrap();
+    let before = served();
+    rotate(node).await;
+    let after = served();
+    assert_ne!(before.keys.tenant_key_id(), after.keys.tenant_key_id());
+    assert!(Arc::ptr_eq(&before.policy, &after.policy));
+
+    // Another set is in force at once.
+    let text = format!("{}\n// another\n", before.policy.set.text());
+    estate.admin("PUT", "/policy", json!({ "text": text })).await;
+    assert_eq!(served().policy.set.text(), text);
 }
 
 async fn only_who_may_rotates(place: Place) {
