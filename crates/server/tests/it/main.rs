@@ -53,6 +53,8 @@ mod kill;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod malice;
+#[cfg(test)]
 mod management;
 #[cfg(test)]
 mod nodes;
