@@ -79,6 +79,8 @@ mod tenants;
 #[cfg(test)]
 mod token_form;
 #[cfg(test)]
+mod undecided;
+#[cfg(test)]
 mod upstream;
 #[cfg(test)]
 mod users;
