@@ -27,6 +27,8 @@ mod connections;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod crossing;
+#[cfg(test)]
 mod estate;
 #[cfg(test)]
 mod exchange;
