@@ -9,6 +9,7 @@
 pub mod apply_file;
 pub mod audit_export;
 pub mod audit_proof;
+pub mod broker_path;
 pub mod client_authentication;
 pub mod identifiers;
 pub mod json;

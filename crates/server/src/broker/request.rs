@@ -12,6 +12,7 @@ use crate::gateway::caller::{self, Caller, Unauthenticated};
 use crate::gateway::credential::{Search, place};
 use crate::gateway::decision::{Decided, decide};
 use crate::gateway::end::End;
+use crate::gateway::in_force;
 use crate::gateway::proposal::{Wanted, WantedRequest};
 use crate::gateway::relay::Fault;
 use crate::limits::{Limited, Ticket};
@@ -23,6 +24,7 @@ use chancery_core::decision::Decision;
 use chancery_core::name::Name;
 use chancery_core::resource::{Resource, Upstream};
 use chancery_core::time::Ttl;
+use chancery_oauth::claims::OwnToken;
 use chancery_policy::UsePermit;
 use futures_util::{Stream, StreamExt as _};
 use std::collections::BTreeMap;
@@ -172,6 +174,7 @@ pub async fn broker(
         app: app.clone(),
         served: served.clone(),
         permit,
+        token: caller.token,
         ticket,
     };
     let outgoing = Outgoing {
@@ -246,6 +249,8 @@ struct Run {
     app: Arc<App>,
     served: Arc<Served>,
     permit: Box<UsePermit>,
+    /// What the caller presented: the answer is handed on while it is in force.
+    token: Arc<OwnToken>,
     /// What counts it as under way.
     ticket: Ticket,
 }
@@ -362,55 +367,56 @@ impl Run {
     }
 
     /// Hands the body on in a task of its own, so that its end is recorded even when the client is gone.
-    fn hand_on(
-        self,
-        mut response: StreamResponse,
-        mut sieve: Sieve,
-    ) -> mpsc::Receiver<Result<Bytes, Echoed>> {
+    fn hand_on(self, response: StreamResponse, sieve: Sieve) -> mpsc::Receiver<Result<Bytes, Echoed>> {
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let most = self.app.limits.config().response_bytes;
         let work = async move {
             let status = Some(response.status());
             let mut bytes = 0;
-            let fault = loop {
-                let piece = tokio::select! {
-                    piece = response.chunk() => piece,
-                    () = sender.closed() => break Some(Fault::ClientGone),
-                };
-                let (out, is_last) = match piece {
-                    Err(_) => break Some(Fault::Broken),
-                    Ok(None) => (
-                        std::mem::replace(&mut sieve, Sieve::new(Search::default())).finish(),
-                        true,
-                    ),
-                    Ok(Some(piece)) => match sieve.push(&piece) {
-                        Ok(out) => (out, false),
-                        Err(echoed) => {
-                            sender.send(Err(echoed)).await.ok();
-                            break Some(Fault::Echo);
-                        }
-                    },
-                };
-                bytes += out.len();
-                if bytes as u64 > most {
-                    break Some(Fault::TooLarge);
-                }
-                if !out.is_empty() && sender.send(Ok(out)).await.is_err() {
-                    break Some(Fault::ClientGone);
-                }
-                if is_last {
-                    break None;
-                }
-            };
+            let fault = self.pump(response, sieve, &sender, &mut bytes).await.err();
+            self.ended(End { status, fault, bytes }).await;
             if fault.is_some() {
                 // A body that ends early must not look whole.
                 sender.send(Err(Echoed)).await.ok();
             }
-            let end = End { status, fault, bytes };
-            self.ended(end).await;
         };
         tokio::spawn(work.in_current_span());
         receiver
+    }
+
+    /// Hands pieces on until either side ends or the request is no longer allowed.
+    async fn pump(
+        &self,
+        mut response: StreamResponse,
+        mut sieve: Sieve,
+        sender: &mpsc::Sender<Result<Bytes, Echoed>>,
+        bytes: &mut usize,
+    ) -> Result<(), Fault> {
+        let most = self.app.limits.config().response_bytes;
+        let mut looks = in_force::looks();
+        let mut is_last = false;
+        while !is_last {
+            let piece = tokio::select! {
+                piece = response.chunk() => piece.map_err(|_| Fault::Broken)?,
+                () = sender.closed() => return Err(Fault::ClientGone),
+                _ = looks.tick() => {
+                    in_force::check(&self.app, &self.served, &self.token, &self.permit).await?;
+                    continue;
+                }
+            };
+            is_last = piece.is_none();
+            let out = match piece {
+                Some(piece) => sieve.push(&piece).map_err(|_| Fault::Echo)?,
+                None => std::mem::replace(&mut sieve, Sieve::new(Search::default())).finish(),
+            };
+            *bytes += out.len();
+            if *bytes as u64 > most {
+                return Err(Fault::TooLarge);
+            }
+            if !out.is_empty() {
+                sender.send(Ok(out)).await.map_err(|_| Fault::ClientGone)?;
+            }
+        }
+        Ok(())
     }
 
     async fn ended(&self, end: End) {

@@ -10,6 +10,7 @@ pub mod caller;
 pub mod credential;
 pub mod decision;
 pub mod end;
+pub mod in_force;
 pub mod listing;
 pub mod manifest;
 pub mod proposal;

@@ -2,11 +2,11 @@
 //! How the call ended is recorded, also when the client is gone.
 
 use crate::app::App;
-use crate::directory::lineage;
 use crate::egress::EgressError;
 use crate::gateway::caller::Caller;
 use crate::gateway::credential::Search;
 use crate::gateway::end::End;
+use crate::gateway::in_force;
 use crate::gateway::listing::Filter;
 use crate::gateway::upstream::Begun;
 use crate::limits::Ticket;
@@ -17,9 +17,7 @@ use chancery_mcp::server_message::ServerMessage;
 use chancery_mcp::sse::{Decoder, Event};
 use chancery_policy::UsePermit;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 use tracing::Instrument as _;
 
 /// What an answer is about, and what is done with it.
@@ -165,14 +163,13 @@ impl Relay {
         bytes: &mut usize,
     ) -> Result<(), Fault> {
         let mut decoder = Decoder::new(MAX_ANSWER);
-        let mut recheck = interval(RECHECK);
-        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = in_force::looks();
         loop {
             let chunk = tokio::select! {
                 chunk = begun.response.chunk() => chunk.map_err(|_| Fault::Broken)?,
                 () = sender.closed() => return Err(Fault::ClientGone),
-                _ = recheck.tick() => {
-                    self.check_in_force().await?;
+                _ = looks.tick() => {
+                    in_force::check(&self.app, &self.served, &self.caller.token, &self.permit).await?;
                     continue;
                 }
             };
@@ -248,23 +245,6 @@ impl Relay {
             Fault::Foreign
         })
     }
-
-    /// INVARIANT: an open stream ends when anything that its call hangs on is revoked, within the bound of the
-    /// revocation feed and one look.
-    async fn check_in_force(&self) -> Result<(), Fault> {
-        let now = self.app.serving_now().map_err(|_| Fault::Revoked)?;
-        let tenant = self.served.tenant.id;
-        let token = &self.caller.token;
-        let is_over = token.expires_at <= now;
-        let is_revoked = self.app.directory.is_revoked(tenant, token.id).unwrap_or(true);
-        if is_over || is_revoked {
-            return Err(Fault::Revoked);
-        }
-        match lineage::check(&self.app, tenant, &self.permit.plan().lineage).await {
-            Ok(Some(_)) => Ok(()),
-            Ok(None) | Err(_) => Err(Fault::Revoked),
-        }
-    }
 }
 
 /// The longest answer, and the longest event.
@@ -272,6 +252,3 @@ const MAX_ANSWER: usize = 16 * 1024 * 1024;
 
 /// Events that may wait for a slow client.
 const EVENTS_AHEAD: usize = 16;
-
-/// How often an open stream looks whether it is still allowed.
-const RECHECK: Duration = Duration::from_secs(1);

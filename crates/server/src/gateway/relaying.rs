@@ -42,21 +42,7 @@ pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answe
 async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Rejection> {
     let begun = match begun {
         Ok(begun) => begun,
-        Err(Unsent::Failure(failure)) => {
-            relay.ended(None, Some(Fault::Internal), 0).await;
-            return Err(Rejection::Failure(failure));
-        }
-        Err(Unsent::Egress(error)) => {
-            tracing::warn!(%error, resource = %relay.caller.resource.name, "an upstream could not be called");
-            relay.ended(None, Some(Fault::Broken), 0).await;
-            return Err(if error.is_busy() {
-                Rejection::Busy(1)
-            } else if error.is_timeout() {
-                Rejection::Upstream("the server did not answer in time")
-            } else {
-                Rejection::Upstream("the server cannot be reached")
-            });
-        }
+        Err(unsent) => return Err(without_answer(&relay, unsent).await),
     };
 
     let status = begun.response.status();
@@ -65,8 +51,17 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
         return Err(why);
     }
     let upstream_session = begun.response.header(SESSION).map(str::to_owned);
-    let session = upstream_session.map(|id| session::bind(&relay.served, &relay.caller, &id));
     let content_type = begun.response.header("content-type").map(str::to_owned);
+    // SECURITY: the client gets a session in another form, in which nobody would find a credential any more.
+    let echoes = |value: &Option<String>| {
+        let value = value.as_deref().unwrap_or_default();
+        begun.search.finds(value.as_bytes())
+    };
+    if echoes(&upstream_session) || echoes(&content_type) {
+        relay.ended(Some(status), Some(Fault::Echo), 0).await;
+        return Err(rejected(Fault::Echo));
+    }
+    let session = upstream_session.map(|id| session::bind(&relay.served, &relay.caller, &id));
     let media = content_type
         .as_deref()
         .map(|text| text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase());
@@ -82,6 +77,26 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
         session,
         body,
     })
+}
+
+/// The server did not answer: the end is recorded, and the client told why.
+async fn without_answer(relay: &Relay, unsent: Unsent) -> Rejection {
+    let error = match unsent {
+        Unsent::Failure(failure) => {
+            relay.ended(None, Some(Fault::Internal), 0).await;
+            return Rejection::Failure(failure);
+        }
+        Unsent::Egress(error) => error,
+    };
+    tracing::warn!(%error, resource = %relay.caller.resource.name, "an upstream could not be called");
+    relay.ended(None, Some(Fault::Broken), 0).await;
+    if error.is_busy() {
+        Rejection::Busy(1)
+    } else if error.is_timeout() {
+        Rejection::Upstream("the server did not answer in time")
+    } else {
+        Rejection::Upstream("the server cannot be reached")
+    }
 }
 
 /// Statuses that mean something else to our caller than to us.

@@ -25,7 +25,7 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    async fn open(place: &Place) -> Self {
+    pub(crate) async fn open(place: &Place) -> Self {
         Self::on(outside::node(place, |_, _| {}).await).await
     }
 

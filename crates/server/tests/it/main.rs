@@ -27,6 +27,8 @@ mod connections;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod crossing;
+#[cfg(test)]
 mod estate;
 #[cfg(test)]
 mod exchange;
@@ -53,6 +55,8 @@ mod kill;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod malice;
+#[cfg(test)]
 mod management;
 #[cfg(test)]
 mod nodes;
@@ -76,6 +80,8 @@ mod sinks;
 mod tenants;
 #[cfg(test)]
 mod token_form;
+#[cfg(test)]
+mod undecided;
 #[cfg(test)]
 mod upstream;
 #[cfg(test)]

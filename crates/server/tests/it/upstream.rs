@@ -7,7 +7,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use serde_json::{Value, json};
+use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 /// What was sent to it.
@@ -35,6 +37,19 @@ pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     tools: Arc<Mutex<Value>>,
+    script: Arc<Mutex<Option<Script>>>,
+}
+
+/// What a test has it answer; `None` for what it would answer by itself.
+#[derive(Clone)]
+struct Script(Arc<dyn Fn(Seen) -> Answering + Send + Sync>);
+
+type Answering = Pin<Box<dyn Future<Output = Option<Response>> + Send>>;
+
+impl fmt::Debug for Script {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Script(..)")
+    }
 }
 
 impl Upstream {
@@ -44,6 +59,7 @@ impl Upstream {
             address: listener.local_addr().unwrap(),
             seen: Arc::default(),
             tools: Arc::new(Mutex::new(tools())),
+            script: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(upstream.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -64,6 +80,15 @@ impl Upstream {
         while self.seen.lock().unwrap().len() < count {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// From now on this is asked first, for each request, as soon as it is there.
+    pub(crate) fn script<F>(&self, script: impl Fn(Seen) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Option<Response>> + Send + 'static,
+    {
+        let script = Script(Arc::new(move |seen| Box::pin(script(seen))));
+        *self.script.lock().unwrap() = Some(script);
     }
 
     pub(crate) fn change_tool(&self, name: &str, field: &str, value: &Value) {
@@ -111,7 +136,13 @@ async fn answer(
         body: body.to_vec(),
     };
     let message = seen.json();
-    upstream.seen.lock().unwrap().push(seen);
+    upstream.seen.lock().unwrap().push(seen.clone());
+    let script = upstream.script.lock().unwrap().clone();
+    if let Some(Script(script)) = script
+        && let Some(answer) = script(seen).await
+    {
+        return answer;
+    }
     if uri.path() == "/v1/hang" {
         return std::future::pending().await;
     }
@@ -208,7 +239,7 @@ fn call(id: &Value, tool: &str, headers: &HeaderMap) -> Response {
     }
 }
 
-fn result_of(id: &Value, result: &Value) -> Response {
+pub(crate) fn result_of(id: &Value, result: &Value) -> Response {
     // Odd spacing, so that a test sees whether bytes are kept.
     let body = format!("{{\"jsonrpc\" : \"2.0\",\"id\":{id} , \"result\":{result}}}");
     ([("content-type", "application/json")], body).into_response()
