@@ -29,7 +29,7 @@ pub async fn check(app: &App, served: &Served, token: &OwnToken, permit: &UsePer
     }
 }
 
-/// When to look: at once, and then every few seconds.
+/// When to look: at once, and then every second.
 pub fn looks() -> Interval {
     let mut looks = interval(RECHECK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
