@@ -112,15 +112,7 @@ async fn a_server_that_hangs_holds_up_no_other(place: Place) {
     let refused = provider.send(&provider.token, "GET", "/hang", &[]).await;
     assert_eq!(refused.problem(), (429, "limit_reached".to_owned()));
     for _ in 0..20 {
-        let mut answer = fast.tool("list_accounts", json!({})).await;
-        // A call is under way until its end is recorded, which happens beside the answer.
-        for _ in 0..200 {
-            if answer.status != 429 {
-                break;
-            }
-            tokio::task::yield_now().await;
-            answer = fast.tool("list_accounts", json!({})).await;
-        }
+        let answer = fast.tool("list_accounts", json!({})).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     for call in hanging {
