@@ -108,6 +108,12 @@ ids! {
     ConnectionId = "con_";
     /// A connected account.
     ConnectedAccountId = "acc_";
+    /// A session: a person's sign-in in one browser.
+    SessionId = "ses_";
+    /// A family: everything issued on one authorization code.
+    TokenFamilyId = "fam_";
+    /// A pending authorization request.
+    AuthorizationRequestId = "req_";
     /// A decision.
     DecisionId = "dec_";
     /// An issued token (`jti`). It shares its bytes with the decision that permitted it.

@@ -36,6 +36,10 @@ pub enum Noun {
     Connection,
     /// A stored credential of one owner at a connection.
     ConnectedAccount,
+    /// A person's sign-in in one browser.
+    Session,
+    /// Everything issued on one authorization code.
+    TokenFamily,
 }
 
 impl Noun {
@@ -55,6 +59,8 @@ impl Noun {
             Self::PolicySet => "policy_set",
             Self::Connection => "connection",
             Self::ConnectedAccount => "connected_account",
+            Self::Session => "session",
+            Self::TokenFamily => "token_family",
         }
     }
 
@@ -84,6 +90,8 @@ impl Noun {
             Self::PolicySet => "pol_",
             Self::Connection => "con_",
             Self::ConnectedAccount => "acc_",
+            Self::Session => "ses_",
+            Self::TokenFamily => "fam_",
         }
     }
 }
@@ -94,7 +102,7 @@ impl fmt::Display for Noun {
     }
 }
 
-const ALL: [Noun; 13] = [
+const ALL: [Noun; 15] = [
     Noun::Tenant,
     Noun::TrustedIssuer,
     Noun::User,
@@ -108,6 +116,8 @@ const ALL: [Noun; 13] = [
     Noun::PolicySet,
     Noun::Connection,
     Noun::ConnectedAccount,
+    Noun::Session,
+    Noun::TokenFamily,
 ];
 
 /// Where a noun stands in its life: `staged → active ⇄ suspended → retired`. Retired is final; the

@@ -39,6 +39,8 @@ pub struct TenantKeys {
     former_macs: Vec<Secret<[u8; 32]>>,
     /// The present one, and while a rotation runs the one before.
     sessions: Vec<hmac::Key>,
+    /// The same for pages.
+    pages: Vec<hmac::Key>,
     log_name: String,
     log_generation: u64,
     checkpoint_seed: Secret<Vec<u8>>,
@@ -133,13 +135,9 @@ impl TenantKeys {
             .iter()
             .map(|token| token.key.verifying_key().clone())
             .collect();
-        let mut sessions = Vec::new();
-        for key in std::iter::once(&tenant_key).chain(&previous_key) {
-            let derived = key.derive(Purpose::Session, b"").map_err(Failure::internal)?;
-            sessions.push(hmac::Key::new(hmac::HMAC_SHA256, derived.expose_secret()));
-        }
         Ok(Self {
-            sessions,
+            sessions: mac_keys(Purpose::Session, &tenant_key, previous_key.as_ref())?,
+            pages: mac_keys(Purpose::Page, &tenant_key, previous_key.as_ref())?,
             mac: event_mac(&tenant_key)?,
             former_macs: rotation::former_macs(&tenant_key, previous_key.as_ref(), &row)?,
             log_name: log_name(&tenant.spec.base_url),
@@ -243,6 +241,19 @@ impl TenantKeys {
             .any(|key| hmac::verify(key, &message, tag).is_ok())
     }
 
+    /// The tag over something that a page hands out and takes back. What it is about stands in the message.
+    pub fn page_tag(&self, message: &[u8]) -> Vec<u8> {
+        let tag = self.pages.first().map(|key| hmac::sign(key, message));
+        tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default()
+    }
+
+    /// Whether a tag is that of this message, in constant time.
+    pub fn is_page_tag(&self, message: &[u8], tag: &[u8]) -> bool {
+        self.pages
+            .iter()
+            .any(|key| hmac::verify(key, message, tag).is_ok())
+    }
+
     /// What signs checkpoints of a log generation.
     ///
     /// # Errors
@@ -281,6 +292,19 @@ impl TenantKeys {
     ) -> Result<SigningKeyRow, Failure> {
         generate_token_key(&self.tenant_key, algorithm, state, now, random)
     }
+}
+
+/// The MAC keys of a purpose: of the present tenant key, and while a rotation runs of the one before.
+fn mac_keys(
+    purpose: Purpose,
+    present: &TenantKey,
+    previous: Option<&TenantKey>,
+) -> Result<Vec<hmac::Key>, Failure> {
+    let derived = |key: &TenantKey| {
+        let derived = key.derive(purpose, b"").map_err(Failure::internal)?;
+        Ok(hmac::Key::new(hmac::HMAC_SHA256, derived.expose_secret()))
+    };
+    std::iter::once(present).chain(previous).map(derived).collect()
 }
 
 fn published_digest(tokens: &[TokenKey]) -> [u8; 32] {

@@ -1,7 +1,7 @@
 //! The use cases of Chancery, and the bytes on its sockets.
 //!
 //! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `connect/`, `gateway/`,
-//! `broker/`, `govern/`) loads facts,
+//! `broker/`, `govern/`, `people/`) loads facts,
 //! applies the rules of `oauth`, has `policy` decide, commits one batch through [`record`] → `keys` signs →
 //! reply. A use case never names an HTTP type.
 
@@ -21,6 +21,7 @@ pub mod limits;
 pub mod listener;
 pub mod metrics;
 pub mod node;
+pub mod people;
 pub mod record;
 pub mod roots;
 pub mod setup;

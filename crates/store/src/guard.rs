@@ -14,7 +14,9 @@ use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::lineage::Guard;
 use chancery_core::noun::Noun;
 use chancery_core::resource::ResourceSpec;
+use chancery_core::session::SessionSpec;
 use chancery_core::tenant::TenantSpec;
+use chancery_core::token_family::TokenFamilySpec;
 use chancery_core::user::UserSpec;
 
 /// The label of a guard that fails.
@@ -45,6 +47,8 @@ pub(crate) static TABLES: &[(Noun, &Table)] = &[
     (Noun::PolicySet, crate::PolicySetSpec::TABLE),
     (Noun::Connection, ConnectionSpec::TABLE),
     (Noun::ConnectedAccount, ConnectedAccountSpec::TABLE),
+    (Noun::Session, SessionSpec::TABLE),
+    (Noun::TokenFamily, TokenFamilySpec::TABLE),
 ];
 
 fn table(noun: Noun) -> &'static Table {
@@ -62,5 +66,7 @@ fn table(noun: Noun) -> &'static Table {
         Noun::PolicySet => crate::PolicySetSpec::TABLE,
         Noun::Connection => ConnectionSpec::TABLE,
         Noun::ConnectedAccount => ConnectedAccountSpec::TABLE,
+        Noun::Session => SessionSpec::TABLE,
+        Noun::TokenFamily => TokenFamilySpec::TABLE,
     }
 }

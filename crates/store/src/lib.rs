@@ -33,7 +33,9 @@ mod policy_set;
 pub mod record;
 mod resource;
 pub mod restore;
+mod session;
 mod tenant;
+mod token_family;
 mod user;
 pub mod vault;
 
@@ -45,6 +47,7 @@ pub use issuer::issuer_key;
 pub use migrations::MIGRATIONS;
 pub use policy_set::{PolicySetRecord, PolicySetSpec};
 pub use record::{Page, Stored};
+pub use session::{find_last_seen, is_worth_noting, see_session};
 pub use tenant::all_tenants;
 pub use user::{is_user_retired, user_key};
 
@@ -66,6 +69,7 @@ pub fn queries() -> Vec<&'static Sql> {
         log::QUERIES,
         manifest::QUERIES,
         restore::QUERIES,
+        session::QUERIES,
         tenant::QUERIES,
         user::QUERIES,
         vault::QUERIES,

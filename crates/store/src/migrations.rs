@@ -42,4 +42,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "rotation and restore",
         sql: Sql::same(include_str!("../migrations/0007_rotation_and_restore.sql")),
     },
+    Migration {
+        number: 8,
+        name: "people",
+        sql: Sql::same(include_str!("../migrations/0008_people.sql")),
+    },
 ];

@@ -25,6 +25,8 @@ pub enum Purpose {
     SigV4,
     /// Binding an upstream's session id to who opened it (design, section 5).
     Session,
+    /// Binding forms and sign-ins of pages to the browser they were shown in (design, section 10).
+    Page,
     /// Authenticating page cursors of the administration interface (design, section 10).
     Cursor,
 }
@@ -39,6 +41,7 @@ impl Purpose {
             Self::RefreshSuccessor => "refresh-successor",
             Self::SigV4 => "sigv4",
             Self::Session => "session",
+            Self::Page => "page",
             Self::Cursor => "cursor",
         }
     }

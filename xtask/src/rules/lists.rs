@@ -345,6 +345,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/issue/subject.rs",
     "crates/server/src/keys.rs",
     "crates/server/src/keys/rotation.rs",
+    "crates/server/src/people/session.rs",
     "crates/server/src/setup.rs",
     "crates/vault/src/derive.rs",
     "crates/vault/src/root.rs",

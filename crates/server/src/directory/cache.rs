@@ -14,6 +14,8 @@ use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::{Noun, Record, Spec};
 use chancery_core::resource::ResourceSpec;
+use chancery_core::session::SessionSpec;
+use chancery_core::token_family::TokenFamilySpec;
 use chancery_core::user::UserSpec;
 use chancery_store::{Db, DelegationSpec, Stored, record};
 use moka::sync::Cache;
@@ -48,6 +50,10 @@ pub struct Directory {
     pub connections: Shelf<ConnectionSpec>,
     /// Connected accounts, found by connection and owner.
     pub accounts: Shelf<ConnectedAccountSpec>,
+    /// Sessions, found by the digest of the browser's secret.
+    pub sessions: Shelf<SessionSpec>,
+    /// What was issued on each authorization code.
+    pub families: Shelf<TokenFamilySpec>,
     secrets: Secrets,
     revoked: RwLock<HashSet<(TenantId, TokenId)>>,
 }
@@ -78,6 +84,8 @@ impl Directory {
             delegations: Shelf::new(db.clone(), 100_000),
             connections: Shelf::new(db.clone(), 10_000),
             accounts: Shelf::new(db.clone(), 100_000),
+            sessions: Shelf::new(db.clone(), 100_000),
+            families: Shelf::new(db.clone(), 100_000),
             secrets: Cache::new(100_000),
             revoked: RwLock::default(),
             db,
@@ -98,6 +106,8 @@ impl Directory {
             Noun::Delegation => self.delegations.forget(tenant, id),
             Noun::Connection => self.connections.forget(tenant, id),
             Noun::ConnectedAccount => self.accounts.forget(tenant, id),
+            Noun::Session => self.sessions.forget(tenant, id),
+            Noun::TokenFamily => self.families.forget(tenant, id),
             Noun::Tenant | Noun::PolicySet => {}
         }
     }
@@ -115,10 +125,12 @@ impl Directory {
         self.delegations.forget_all();
         self.connections.forget_all();
         self.accounts.forget_all();
+        self.sessions.forget_all();
+        self.families.forget_all();
     }
 
     /// How many records of each kind are in memory.
-    pub fn sizes(&self) -> [(&'static str, u64); 11] {
+    pub fn sizes(&self) -> [(&'static str, u64); 13] {
         [
             ("agent", self.agents.size()),
             ("client", self.clients.size()),
@@ -131,6 +143,8 @@ impl Directory {
             ("delegation", self.delegations.size()),
             ("connection", self.connections.size()),
             ("connected_account", self.accounts.size()),
+            ("session", self.sessions.size()),
+            ("token_family", self.families.size()),
         ]
     }
 

@@ -18,6 +18,7 @@ use chancery_core::id::TenantId;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::noun::{Lifecycle, Noun};
 use chancery_core::resource::{Enforcement, ResourceSpec};
+use chancery_core::session::SessionSpec;
 use chancery_core::time::Ttl;
 use chancery_core::user::UserSpec;
 use chancery_store::{DelegationSpec, Page, record};
@@ -64,13 +65,17 @@ pub async fn kill(
         Noun::Blueprint => kill_one::<BlueprintSpec>(app, served, caller, name, dry_run).await,
         Noun::Connection => kill_one::<ConnectionSpec>(app, served, caller, name, dry_run).await,
         Noun::ConnectedAccount => kill_one::<ConnectedAccountSpec>(app, served, caller, name, dry_run).await,
-        Noun::Tenant | Noun::RuntimeBinding | Noun::Resource | Noun::Delegation | Noun::PolicySet => {
-            Err(Refusal::Invalid(format!(
-                "a {noun} cannot be killed; agent, client, user, trusted_issuer, grant, blueprint, connection or \
-                 connected_account can"
-            ))
-            .into())
-        }
+        Noun::Session => kill_one::<SessionSpec>(app, served, caller, name, dry_run).await,
+        Noun::Tenant
+        | Noun::RuntimeBinding
+        | Noun::Resource
+        | Noun::Delegation
+        | Noun::PolicySet
+        | Noun::TokenFamily => Err(Refusal::Invalid(format!(
+            "a {noun} cannot be killed; agent, client, user, trusted_issuer, grant, blueprint, connection, \
+             connected_account or session can"
+        ))
+        .into()),
     }
 }
 
@@ -97,7 +102,9 @@ async fn kill_one<S: Managed>(
         | Noun::Resource
         | Noun::Grant
         | Noun::Delegation
-        | Noun::PolicySet => remains(app, tenant).await?,
+        | Noun::PolicySet
+        | Noun::Session
+        | Noun::TokenFamily => remains(app, tenant).await?,
     };
     if !dry_run {
         change::commit(app, caller, work).await?;
@@ -129,7 +136,9 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
         | Noun::Resource
         | Noun::Grant
         | Noun::Delegation
-        | Noun::PolicySet => format!("{noun} {name}: no new token, exchange or introspection succeeds"),
+        | Noun::PolicySet
+        | Noun::Session
+        | Noun::TokenFamily => format!("{noun} {name}: no new token, exchange or introspection succeeds"),
     }];
     match noun {
         Noun::Connection => {
@@ -159,13 +168,16 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
                 users.len()
             ));
         }
-        Noun::Client | Noun::User | Noun::Grant => stops.push(format!("every token that names this {noun}")),
+        Noun::Client | Noun::User | Noun::Grant | Noun::Session => {
+            stops.push(format!("every token that names this {noun}"))
+        }
         Noun::Tenant
         | Noun::RuntimeBinding
         | Noun::Resource
         | Noun::Delegation
         | Noun::PolicySet
-        | Noun::ConnectedAccount => {}
+        | Noun::ConnectedAccount
+        | Noun::TokenFamily => {}
     }
     Ok(stops)
 }

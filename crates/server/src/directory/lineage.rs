@@ -56,6 +56,8 @@ async fn present(app: &App, tenant: TenantId, link: Link) -> Result<Option<Prese
         Noun::Delegation => look(&directory.delegations, tenant, link).await,
         Noun::Connection => look(&directory.connections, tenant, link).await,
         Noun::ConnectedAccount => look(&directory.accounts, tenant, link).await,
+        Noun::Session => look(&directory.sessions, tenant, link).await,
+        Noun::TokenFamily => look(&directory.families, tenant, link).await,
         Noun::PolicySet => Ok(None),
     }
 }

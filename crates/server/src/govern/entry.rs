@@ -85,7 +85,9 @@ pub async fn learn(app: &App, tenant: TenantId, row: &EventRow, names: &mut Name
                 | Noun::Delegation
                 | Noun::PolicySet
                 | Noun::Connection
-                | Noun::ConnectedAccount,
+                | Noun::ConnectedAccount
+                | Noun::Session
+                | Noun::TokenFamily,
             )
             | None => None,
         };

@@ -9,6 +9,7 @@ pub mod log;
 pub mod mcp;
 pub mod metrics;
 pub mod oauth;
+pub mod pages;
 pub mod source;
 pub mod tenant;
 
@@ -42,6 +43,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/log/checkpoint", get(api::audit::checkpoint))
         .route("/log/tile/{*path}", get(api::audit::tile))
         .nest("/api/v1", api::router(app.clone()))
+        .merge(pages::router(app.clone()))
         .fallback(async || error::no_such_endpoint())
         .method_not_allowed_fallback(async || error::wrong_method())
         .layer(axum::middleware::from_fn_with_state(app.clone(), log::middleware))

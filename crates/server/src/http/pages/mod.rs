@@ -1,0 +1,142 @@
+//! Pages for people: server-rendered, plain forms and 303 redirects, working without scripts. A page parses, calls
+//! one use case of `people/`, and renders a template of `console/`.
+//!
+//! A tenant below `/t/NAME` shares its host with others, and so its cookies: it has no pages.
+
+pub mod asset;
+pub mod cookie;
+pub mod forgery;
+pub mod frame;
+pub mod outside;
+pub mod sign_out;
+
+use crate::app::App;
+use crate::error::Failure;
+use crate::http::tenant::RequestTenant;
+use crate::people::session::{self as sessions, SignedIn};
+use crate::tenants::Served;
+use axum::Router;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use axum::routing::{get, post};
+use chancery_core::time::Timestamp;
+use cookie::Cookie;
+use frame::Message;
+use std::sync::Arc;
+
+/// The routes of pages, relative to a tenant's base.
+pub fn router(app: Arc<App>) -> Router<Arc<App>> {
+    Router::new()
+        .route("/sign-out", post(sign_out::sign_out))
+        .layer(axum::middleware::from_fn_with_state(app, own_host))
+        .route("/assets/{file}", get(asset::serve))
+}
+
+/// Whoever is signed in, or a redirect to the sign-in page: an extractor for handlers of pages.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The tenant.
+    pub served: Arc<Served>,
+    /// The person and the session.
+    pub signed_in: SignedIn,
+    /// The request's moment.
+    pub now: Timestamp,
+}
+
+impl FromRequestParts<Arc<App>> for Visitor {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let Some(RequestTenant(served)) = parts.extensions.get::<RequestTenant>().cloned() else {
+            return Err(not_here());
+        };
+        let now = app.serving_now().map_err(|failure| frame::failed(&failure))?;
+        // Who sent a form comes back to where it was, not to a form that is sent again.
+        let back = if parts.method == Method::GET {
+            path_of(&parts.uri)
+        } else {
+            "/me/agents".to_owned()
+        };
+        let signed_in = require_sign_in(app, &served, &parts.headers, &back, now).await?;
+        Ok(Self {
+            served,
+            signed_in,
+            now,
+        })
+    }
+}
+
+/// Whoever is signed in in this browser.
+///
+/// # Errors
+/// The database's.
+pub async fn session(
+    app: &App,
+    served: &Served,
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Result<Option<SignedIn>, Failure> {
+    match Cookie::Session.read(&served.tenant.spec.base_url, headers) {
+        Some(secret) => sessions::find(app, served, &secret, now).await,
+        None => Ok(None),
+    }
+}
+
+/// Whoever is signed in; else the response that leads to the sign-in page and back to `return_to`.
+///
+/// # Errors
+/// The response.
+pub async fn require_sign_in(
+    app: &App,
+    served: &Served,
+    headers: &HeaderMap,
+    return_to: &str,
+    now: Timestamp,
+) -> Result<SignedIn, Response> {
+    match session(app, served, headers, now).await {
+        Ok(Some(signed_in)) => Ok(signed_in),
+        Ok(None) => Err(frame::see_other(&sign_in_path(return_to))),
+        Err(failure) => Err(frame::failed(&failure)),
+    }
+}
+
+/// The sign-in page that leads back to a path of ours.
+pub fn sign_in_path(return_to: &str) -> String {
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("return_to", return_to)
+        .finish();
+    format!("/sign-in?{query}")
+}
+
+/// Path and query of a request.
+pub fn path_of(uri: &Uri) -> String {
+    uri.path_and_query()
+        .map_or_else(|| uri.path().to_owned(), ToString::to_string)
+}
+
+/// A page for tenants with a host of their own alone.
+async fn own_host(State(_): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let tenant = request.extensions().get::<RequestTenant>();
+    let base = tenant.map(|RequestTenant(served)| served.tenant.spec.base_url.as_str());
+    let has_host = base
+        .and_then(|base| base.split_once("://"))
+        .is_some_and(|(_, rest)| !rest.contains('/'));
+    if has_host {
+        next.run(request).await
+    } else {
+        not_here()
+    }
+}
+
+fn not_here() -> Response {
+    Message::new(
+        "No pages here",
+        "This tenant shares its host name with others and has endpoints for programs only.",
+    )
+    .with_code("no_pages")
+    .with_hint("A tenant has pages when it has a host name of its own.")
+    .respond(StatusCode::NOT_FOUND)
+}

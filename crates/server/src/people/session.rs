@@ -1,0 +1,260 @@
+//! Sessions: begun by a sign-in, found by the browser's secret, ended by the person or an administrator.
+//!
+//! A session hangs on tenant, issuer and person with their generations: what ends one of them ends it on every node.
+
+use crate::app::App;
+use crate::directory::change;
+use crate::directory::change::Caller;
+use crate::directory::lineage;
+use crate::error::{Failure, Refusal};
+use crate::setup::sha256;
+use crate::tenants::Served;
+use chancery_core::actor::Actor;
+use chancery_core::event::Change;
+use chancery_core::id::{Id as _, SessionId};
+use chancery_core::issuer::TrustedIssuer;
+use chancery_core::lineage::{Guard, Lineage};
+use chancery_core::noun::{Lifecycle, Noun, Record};
+use chancery_core::secret::{Secret, generate};
+use chancery_core::session::{ABSOLUTE, Session, SessionSpec};
+use chancery_core::time::Timestamp;
+use chancery_core::user::User;
+use chancery_oauth::authentication::link;
+use chancery_policy::Manager;
+use chancery_store::{is_worth_noting, record, see_session};
+use std::sync::Arc;
+
+/// A person with a session in use.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The person.
+    pub user: Arc<User>,
+    /// The session.
+    pub session: Arc<Session>,
+    /// Everything that the session hangs on and the session itself, at the versions at which they were found in force.
+    pub guards: Vec<Guard>,
+}
+
+impl SignedIn {
+    /// The token that a form of this session carries.
+    pub fn form_token(&self, served: &Served) -> String {
+        let tag = served.keys.page_tag(&form_message(self.session.id));
+        hexadecimal(&tag)
+    }
+
+    /// Whether this is the token of a form of this session, in constant time.
+    pub fn is_form_token(&self, served: &Served, token: &str) -> bool {
+        let Some(tag) = from_hexadecimal(token) else {
+            return false;
+        };
+        served.keys.is_page_tag(&form_message(self.session.id), &tag)
+    }
+
+    /// The person as one who changes things.
+    pub fn caller(&self, now: Timestamp) -> Caller {
+        Caller {
+            actor: Actor::User(self.user.id),
+            manager: Manager::User {
+                name: self.user.name.clone(),
+                roles: self.user.spec.roles.clone(),
+                groups: self.user.spec.groups.clone(),
+            },
+            now,
+            once: None,
+        }
+    }
+}
+
+/// How a person proved who they are.
+#[derive(Clone, Debug)]
+pub struct Proved<'a> {
+    /// The person.
+    pub user: &'a User,
+    /// Who vouched.
+    pub issuer: &'a TrustedIssuer,
+    /// When.
+    pub authenticated_at: Timestamp,
+    /// How strongly, in the issuer's word.
+    pub acr: Option<String>,
+    /// By which means.
+    pub amr: Vec<String>,
+}
+
+/// The session of a browser's secret, if it is in use.
+///
+/// # Errors
+/// The database's.
+pub async fn find(
+    app: &App,
+    served: &Served,
+    secret: &Secret<String>,
+    now: Timestamp,
+) -> Result<Option<SignedIn>, Failure> {
+    let tenant = served.tenant.id;
+    let found = app.directory.sessions.find_by_key(tenant, digest(secret)).await?;
+    let Some(session) = found.filter(|session| session.state.is_active()) else {
+        return Ok(None);
+    };
+    let last_seen = chancery_store::find_last_seen(&app.db, tenant, session.id).await?;
+    let last_seen = last_seen.unwrap_or(session.created_at);
+    if !session.spec.is_open(last_seen, now) {
+        return Ok(None);
+    }
+    let mut hangs_on = session.spec.lineage.clone();
+    hangs_on.push(link(Noun::Session, &session));
+    let Some(guards) = lineage::check(app, tenant, &hangs_on).await? else {
+        return Ok(None);
+    };
+    let user = app
+        .directory
+        .users
+        .find_by_name(tenant, &session.spec.user)
+        .await?;
+    let Some(user) = user else {
+        return Ok(None);
+    };
+
+    if is_worth_noting(last_seen, now) {
+        let batch = app.batch(now).push(see_session(tenant, session.id, now));
+        let _ = app.commit(batch, &[]).await?;
+    }
+    Ok(Some(SignedIn {
+        user,
+        session,
+        guards,
+    }))
+}
+
+/// A session that is about to begin, with the secret that the browser gets.
+///
+/// # Errors
+/// The record does not fit an event.
+pub fn begin(
+    app: &App,
+    served: &Served,
+    proved: Proved<'_>,
+    now: Timestamp,
+) -> Result<(Secret<String>, change::Work), Failure> {
+    let tenant = served.tenant.id;
+    let secret = generate(PREFIX, &*app.random);
+    let id = SessionId::generate(now, &*app.random);
+    let lineage: Lineage = [
+        link(Noun::Tenant, &served.tenant),
+        link(Noun::TrustedIssuer, proved.issuer),
+        link(Noun::User, proved.user),
+    ]
+    .into_iter()
+    .collect();
+    let session: Session = Record {
+        id,
+        name: id
+            .to_string()
+            .replace('_', "-")
+            .parse()
+            .map_err(Failure::internal)?,
+        state: Lifecycle::Active,
+        generation: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        spec: SessionSpec {
+            user: proved.user.name.clone(),
+            issuer: proved.issuer.name.clone(),
+            digest: digest(&secret),
+            authenticated_at: proved.authenticated_at,
+            acr: proved.acr,
+            amr: proved.amr,
+            expires_at: now.plus(ABSOLUTE),
+            lineage,
+        },
+    };
+    let caller = Caller {
+        actor: Actor::User(proved.user.id),
+        manager: Manager::User {
+            name: proved.user.name.clone(),
+            roles: proved.user.spec.roles.clone(),
+            groups: proved.user.spec.groups.clone(),
+        },
+        now,
+        once: None,
+    };
+    let statement = record::insert(tenant, &session);
+    let mut work = change::recorded(app, served, &caller, &session, (Change::Created, statement))?;
+    work.statements.push(see_session(tenant, session.id, now));
+    Ok((secret, work))
+}
+
+/// Ends a session of the person's own.
+///
+/// # Errors
+/// A session of somebody else is as unknown as one that does not exist; the database's.
+pub async fn end(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+    session: &Session,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    if session.spec.user != signed_in.user.name {
+        return Err(Refusal::NotFound {
+            noun: Noun::Session,
+            name: session.name.to_string(),
+        }
+        .into());
+    }
+    let caller = signed_in.caller(now);
+    let work = ended(app, served, &caller, session)?;
+    change::commit(app, &caller, work).await
+}
+
+/// What ends a session: its generation rises, and with it falls what hangs on it.
+///
+/// # Errors
+/// The record does not fit an event.
+pub fn ended(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    session: &Session,
+) -> Result<change::Work, Failure> {
+    let over = Session {
+        state: Lifecycle::Retired,
+        generation: session.generation + 1,
+        version: session.version + 1,
+        updated_at: caller.now,
+        ..session.clone()
+    };
+    let statement = record::update(served.tenant.id, &over);
+    change::recorded(app, served, caller, &over, (Change::Retired, statement))
+}
+
+/// SHA-256 of a secret, in hexadecimal digits.
+pub(super) fn digest(secret: &Secret<String>) -> String {
+    hexadecimal(&sha256(secret.expose_secret().as_bytes()))
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() {
+        return None;
+    }
+    let pairs = text.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+fn form_message(session: SessionId) -> Vec<u8> {
+    [b"form".as_slice(), session.as_bytes()].concat()
+}
+
+/// Lets secret scanners recognise the secret of a session.
+const PREFIX: &str = "cse_";
