@@ -88,6 +88,10 @@ pub(crate) struct CreateArguments {
     /// As --secret, but the secret goes to a new file (mode 0600), where `run` and `mcp connect` take it from.
     #[arg(long)]
     secret_file: Option<PathBuf>,
+    /// Also make a client that people sign in with, and where they are sent back to: an https URL, http on loopback
+    /// (any port), or a private scheme with a dot. Without --secret it is a public client.
+    #[arg(long)]
+    redirect_uri: Vec<String>,
     /// Only show what would be made.
     #[arg(long)]
     plan: bool,
@@ -173,8 +177,11 @@ async fn document(arguments: &CreateArguments, connection: &Connection) -> anyho
             members.insert("description".to_owned(), json!(arguments.description));
         }
     }
-    let clients = if arguments.secret || arguments.secret_file.is_some() {
-        vec![json!({ "name": client_of(name), "agent": name, "method": "client_secret_basic" })]
+    let has_secret = arguments.secret || arguments.secret_file.is_some();
+    let clients = if has_secret || !arguments.redirect_uri.is_empty() {
+        let method = if has_secret { "client_secret_basic" } else { "none" };
+        let uris = &arguments.redirect_uri;
+        vec![json!({ "name": client_of(name), "agent": name, "method": method, "redirect_uris": uris })]
     } else {
         Vec::new()
     };

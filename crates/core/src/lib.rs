@@ -25,6 +25,7 @@ pub mod name;
 pub mod noun;
 pub mod proposal;
 pub mod random;
+pub mod redirect;
 pub mod resource;
 #[cfg(feature = "schema")]
 mod schema;

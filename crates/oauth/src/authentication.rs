@@ -79,6 +79,9 @@ pub enum AuthenticationError {
     /// The agent's own end date has passed.
     #[error("agent `{0}` has expired")]
     AgentExpired(Name),
+    /// The client registered itself and belongs to no agent yet.
+    #[error("client `{0}` belongs to no agent yet: chancery client adopt {0} --agent AGENT")]
+    NotAdopted(Name),
     /// The client is registered for another method.
     #[error("the client is registered for `{registered}`, not for this method")]
     WrongMethod {
@@ -142,6 +145,18 @@ impl AuthenticatedClient {
             return Err(AuthenticationError::WrongSecret);
         }
         Self::new(facts, AgentAssurance::Secret, now)
+    }
+
+    /// Takes a public client at its word (RFC 6749 §2.1). Whatever is built on it needs a signed-in person.
+    ///
+    /// # Errors
+    /// A client that is registered with a proof, or the first thing that is wrong.
+    pub fn by_name(facts: ClientFacts, now: Timestamp) -> Result<Self, AuthenticationError> {
+        // SECURITY: a confidential client that could come without its proof would need none.
+        if !facts.client.spec.method.is_public() {
+            return Err(wrong_method(&facts));
+        }
+        Self::new(facts, AgentAssurance::Claimed, now)
     }
 
     /// Takes a client's own assertion, which was verified with its registered keys (RFC 7523 §3). The

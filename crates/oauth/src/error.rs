@@ -94,6 +94,14 @@ impl OAuthError {
         )
     }
 
+    /// A client that is not registered for what it asks.
+    pub const fn unauthorized_client() -> Self {
+        Self::new(
+            ErrorCode::UnauthorizedClient,
+            "this client is not registered for this grant; its `grant_types` say which it may use",
+        )
+    }
+
     /// A resource or audience that is not known.
     pub const fn invalid_target() -> Self {
         Self::new(

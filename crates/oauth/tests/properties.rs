@@ -9,7 +9,7 @@ mod tests {
     use chancery_core::agent::{Agent, AgentSpec};
     use chancery_core::assurance::AgentAssurance;
     use chancery_core::blueprint::BlueprintSpec;
-    use chancery_core::client::{ClientAuthenticationMethod, ClientSpec, Provenance};
+    use chancery_core::client::{ClientAuthenticationMethod, ClientSpec};
     use chancery_core::grant::{Grant, GrantSource, GrantSpec, Principal};
     use chancery_core::id::{
         AgentId, ClientId, DecisionId, DelegationId, GrantId, Id, ResourceId, TenantId, TokenId, UserId,
@@ -151,12 +151,7 @@ mod tests {
 
     fn caller(case: &Case) -> AuthenticatedClient {
         let digest = TokenDigest::new([1; 32]);
-        let client = ClientSpec {
-            agent: name("agent-100"),
-            method: ClientAuthenticationMethod::ClientSecretBasic,
-            jwks: None,
-            provenance: Provenance::Manual,
-        };
+        let client = ClientSpec::new(name("agent-100"), ClientAuthenticationMethod::ClientSecretBasic);
         let blueprint = |ceiling: &Authority| {
             let spec = BlueprintSpec {
                 ceiling: ceiling.clone(),

@@ -11,7 +11,7 @@ impl Stored for ClientSpec {
     const TABLE: &'static Table = &table!("clients");
 
     fn parent(&self) -> Option<String> {
-        Some(self.agent.to_string())
+        self.agent.as_ref().map(ToString::to_string)
     }
 }
 

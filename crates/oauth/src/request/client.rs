@@ -25,6 +25,11 @@ pub enum PresentedClient {
         /// The signed token.
         assertion: Secret<String>,
     },
+    /// Its name and no proof: a public client, or none at all.
+    Public {
+        /// The `client_id`.
+        client_id: String,
+    },
 }
 
 impl PresentedClient {
@@ -57,6 +62,7 @@ impl PresentedClient {
             (client_id, None, Some(assertion), Some(urn::JWT_BEARER_ASSERTION)) => {
                 Ok(Self::Assertion { client_id, assertion })
             }
+            (Some(client_id), None, None, None) => Ok(Self::Public { client_id }),
             (_, None, Some(_), _) => Err(OAuthError::invalid_request(
                 "client_assertion_type is missing or unknown",
             )),
@@ -148,11 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_only_says_its_name_is_public() {
+        let presented = parse(None, "client_id=a").unwrap();
+        assert!(matches!(presented, PresentedClient::Public { client_id } if client_id == "a"));
+        let half = "client_id=a&client_assertion_type=z";
+        assert_eq!(parse(None, half).unwrap_err().code, ErrorCode::InvalidClient);
+    }
+
+    #[test]
     fn no_proof_is_invalid_client_and_a_wrong_scheme_a_bad_request() {
-        assert_eq!(
-            parse(None, "client_id=a").unwrap_err().code,
-            ErrorCode::InvalidClient
-        );
+        assert_eq!(parse(None, "").unwrap_err().code, ErrorCode::InvalidClient);
         assert_eq!(
             parse(Some("Bearer x"), "").unwrap_err().code,
             ErrorCode::InvalidRequest

@@ -4,6 +4,7 @@ use super::client::PresentedClient;
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Parameters;
 use crate::urn;
+use chancery_core::client::ClientGrant;
 use chancery_core::secret::Secret;
 use chancery_core::uri::ResourceUri;
 
@@ -54,6 +55,16 @@ pub enum TargetRequest {
     Resource(ResourceUri),
     /// A logical name (RFC 8693 §2.1): a resource's name or id, or `agent:NAME` to hand the token over.
     Audience(String),
+}
+
+impl GrantRequest {
+    /// The grant as clients are registered for it.
+    pub const fn registered(&self) -> ClientGrant {
+        match self {
+            Self::ClientCredentials => ClientGrant::ClientCredentials,
+            Self::TokenExchange { .. } => ClientGrant::TokenExchange,
+        }
+    }
 }
 
 impl TokenRequest {
@@ -158,6 +169,7 @@ mod tests {
         assert_eq!(code(""), ErrorCode::InvalidRequest);
         assert_eq!(code("grant_type=password"), ErrorCode::UnsupportedGrantType);
         assert_eq!(code("grant_type=client_credentials"), ErrorCode::InvalidClient);
+        assert_eq!(code("grant_type=authorization"), ErrorCode::UnsupportedGrantType);
         let client = "client_id=a&client_secret=b&grant_type=client_credentials";
         assert_eq!(
             code(&format!("{client}&resource=notes")),

@@ -278,10 +278,8 @@ impl Planner<'_> {
                     .await?;
             self.one(name.clone(), item, stored).await?;
             let client = ClientSpec {
-                agent,
-                method: ClientAuthenticationMethod::Runtime,
-                jwks: None,
                 provenance: Provenance::Runtime,
+                ..ClientSpec::new(agent, ClientAuthenticationMethod::Runtime)
             };
             let stored =
                 record::find_by_name::<ClientSpec>(&self.app.db, self.served.tenant.id, &name).await?;

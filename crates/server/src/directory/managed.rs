@@ -127,11 +127,24 @@ impl Managed for ClientSpec {
                 return Err(invalid("`jwks` has no usable key"));
             }
         }
-        require::<AgentSpec>(view, &self.agent).await
+        match &self.agent {
+            Some(agent) => require::<AgentSpec>(view, agent).await,
+            None => Ok(()),
+        }
     }
 
     fn narrows(&self, new: &Self) -> bool {
-        self != new
+        self.stands_otherwise(new)
+    }
+
+    fn check_activation(&self) -> Result<(), Refusal> {
+        if self.agent.is_some() {
+            return Ok(());
+        }
+        Err(Refusal::Invalid(
+            "a client belongs to an agent before it can be active: chancery client adopt CLIENT --agent AGENT"
+                .to_owned(),
+        ))
     }
 }
 

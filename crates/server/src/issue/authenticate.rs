@@ -38,6 +38,9 @@ pub async fn client(
         PresentedClient::Assertion { client_id, assertion } => {
             by_assertion(app, served, client_id.as_deref(), assertion, now).await?
         }
+        PresentedClient::Public { client_id } => load(app, served, client_id)
+            .await?
+            .and_then(|facts| AuthenticatedClient::by_name(facts, now)),
     };
     match outcome {
         Ok(client) => Ok(client),
@@ -225,12 +228,10 @@ async fn load(
     let Some(client) = app.directory.clients.find_named(tenant, client).await? else {
         return Ok(Err(AuthenticationError::ClientUnknown));
     };
-    let Some(agent) = app
-        .directory
-        .agents
-        .find_by_name(tenant, &client.spec.agent)
-        .await?
-    else {
+    let Some(agent) = &client.spec.agent else {
+        return Ok(Err(AuthenticationError::NotAdopted(client.name.clone())));
+    };
+    let Some(agent) = app.directory.agents.find_by_name(tenant, agent).await? else {
         return Ok(Err(AuthenticationError::ClientUnknown));
     };
     let blueprint = match &agent.spec.blueprint {
@@ -262,7 +263,9 @@ async fn record_failure(
     arrival: Arrival,
 ) -> Result<OAuthError, Failure> {
     let named = match presented {
-        PresentedClient::Secret { client_id, .. } => Some(client_id.clone()),
+        PresentedClient::Secret { client_id, .. } | PresentedClient::Public { client_id } => {
+            Some(client_id.clone())
+        }
         PresentedClient::Assertion { client_id, .. } => client_id.clone(),
     };
     record_reference(app, served, named, error, arrival).await

@@ -8,6 +8,7 @@ use crate::tenants::Served;
 use chancery_core::id::AgentId;
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::claims::{Act, OwnToken};
+use chancery_oauth::error::OAuthError;
 use chancery_oauth::request::introspection::IntrospectionRequest;
 use chancery_store::{Outcome, consumed};
 use serde::Serialize;
@@ -50,6 +51,10 @@ pub async fn introspect(
     let now = app.serving_now()?;
     let arrival = Arrival { now, source };
     let client = authenticate::client(app, served, &request.client, arrival).await?;
+    // RFC 7662 §2.1: whoever asks is authorized to. A name alone is no authorization.
+    if client.client().spec.method.is_public() {
+        return Err(OAuthError::invalid_client().into());
+    }
     if let Some(single_use) = client.single_use() {
         let batch = app.batch(now).push(token::consume(served.tenant.id, single_use));
         if let Outcome::Refused {

@@ -20,6 +20,7 @@ use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, SingleUse};
 use chancery_oauth::claims::scope_text;
+use chancery_oauth::error::OAuthError;
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_oauth::urn;
@@ -174,6 +175,9 @@ async fn propose(
     client: &AuthenticatedClient,
     now: Timestamp,
 ) -> Result<(Proposal, Option<Learned>), Failure> {
+    if !client.client().spec.may_use(request.grant.registered()) {
+        return Err(OAuthError::unauthorized_client().into());
+    }
     let context = RequestContext {
         tenant: &served.tenant,
         now,

@@ -67,6 +67,8 @@ mod policy;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
+mod public_client;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod revocation;
