@@ -5,7 +5,7 @@
 use anyhow::{Context as _, Result, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 use chancery_core::agent::AgentSpec;
-use chancery_core::client::{ClientAuthenticationMethod, ClientSpec, Provenance};
+use chancery_core::client::{ClientAuthenticationMethod, ClientSpec};
 use chancery_core::grant::{GrantSource, GrantSpec, Principal};
 use chancery_core::id::{AgentId, BatchId, ClientId, GrantId, Id, TenantId};
 use chancery_core::name::Name;
@@ -66,12 +66,7 @@ fn add(batch: Batch, tenant: TenantId, number: u64) -> Result<Batch> {
     let client = made(
         ClientId::from_bytes(id_bytes(b'c', number)),
         name.clone(),
-        ClientSpec {
-            agent: name.clone(),
-            method: ClientAuthenticationMethod::ClientSecretPost,
-            jwks: None,
-            provenance: Provenance::Manual,
-        },
+        ClientSpec::new(name.clone(), ClientAuthenticationMethod::ClientSecretPost),
     );
     let grant = made(
         GrantId::from_bytes(id_bytes(b'g', number)),
