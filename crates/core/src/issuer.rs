@@ -24,6 +24,9 @@ pub struct TrustedIssuerSpec {
     /// How claims become roles and groups.
     #[serde(default)]
     pub claims: ClaimMapping,
+    /// How people sign in there in a browser. Absent: they bring its tokens, and that is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInSpec>,
 }
 
 /// A trusted issuer.
@@ -73,6 +76,113 @@ pub struct ClaimMapping {
     pub attributes: BTreeMap<String, String>,
 }
 
+/// How people sign in at an issuer in a browser: we are the relying party (OpenID Connect Core §3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignInSpec {
+    /// Our id there; the one audience of its ID tokens.
+    pub client_id: String,
+    /// How we prove ourselves at its token endpoint.
+    #[serde(default)]
+    pub authentication: SignInAuthentication,
+    /// What we ask for besides `openid`.
+    #[serde(default = "default_scopes")]
+    pub scopes: Vec<String>,
+    /// E-mail domains of the people who sign in here. With an address of one of them nobody needs to choose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+    /// What the button says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Its endpoints, where it has no discovery document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<SignInEndpoints>,
+}
+
+/// How we prove ourselves to an issuer (OpenID Connect Core §9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum SignInAuthentication {
+    /// Not at all: PKCE alone binds the code to us.
+    #[default]
+    None,
+    /// With a secret in the header.
+    ClientSecretBasic,
+    /// With a secret in the form.
+    ClientSecretPost,
+    /// With an assertion that the tenant's key signs; its public half is at `{base}/jwks`.
+    PrivateKeyJwt,
+}
+
+impl SignInAuthentication {
+    /// Whether a secret must be set.
+    pub const fn uses_secret(self) -> bool {
+        matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)
+    }
+}
+
+/// An issuer's endpoints for signing in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SignInEndpoints {
+    /// Where the browser goes.
+    pub authorization: String,
+    /// Where the code is redeemed.
+    pub token: String,
+}
+
+fn default_scopes() -> Vec<String> {
+    ["profile", "email"].map(str::to_owned).to_vec()
+}
+
+impl SignInSpec {
+    fn check(&self) -> Result<(), SpecError> {
+        let is_plain = |text: &str, most: usize| {
+            !text.is_empty() && text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if self.client_id.is_empty()
+            || self.client_id.len() > 512
+            || self.client_id.contains(char::is_control)
+        {
+            return Err(SpecError::field(
+                "sign_in.client_id",
+                "has 1 to 512 bytes without controls",
+            ));
+        }
+        if !self.scopes.iter().all(|scope| is_plain(scope, 128)) {
+            return Err(SpecError::field("sign_in.scopes", "are words of visible ASCII"));
+        }
+        let is_domain = |domain: &String| {
+            is_plain(domain, 253)
+                && domain.contains('.')
+                && !domain.contains(['@', '/', ':', '*'])
+                && !domain.contains(|letter: char| letter.is_ascii_uppercase())
+        };
+        if !self.domains.iter().all(is_domain) {
+            return Err(SpecError::field(
+                "sign_in.domains",
+                "are domain names in lower case",
+            ));
+        }
+        let is_url = |url: &str| check_base_url(url.split('?').next().unwrap_or_default()).is_ok();
+        let endpoints = self.endpoints.as_ref();
+        if !endpoints.is_none_or(|endpoints| is_url(&endpoints.authorization) && is_url(&endpoints.token)) {
+            return Err(SpecError::field("sign_in.endpoints", "are https URLs"));
+        }
+        if self
+            .label
+            .as_ref()
+            .is_some_and(|label| label.is_empty() || label.len() > 60)
+        {
+            return Err(SpecError::field("sign_in.label", "has 1 to 60 bytes"));
+        }
+        Ok(())
+    }
+}
+
 impl TrustedIssuerSpec {
     /// Whether its tokens may prove this.
     pub fn serves(&self, purpose: IssuerPurpose) -> bool {
@@ -111,6 +221,12 @@ impl Spec for TrustedIssuerSpec {
         if self.audiences.iter().any(|audience| audience.contains('*')) {
             return Err(SpecError::field("audiences", "has no wildcard"));
         }
+        if let Some(sign_in) = &self.sign_in {
+            if !self.serves(IssuerPurpose::Users) {
+                return Err(SpecError::field("sign_in", "belongs to an issuer for users"));
+            }
+            sign_in.check()?;
+        }
         if let KeySource::JwksUri(uri) = &self.keys
             && check_base_url(uri.split('?').next().unwrap_or_default()).is_err()
         {
@@ -132,6 +248,7 @@ mod tests {
             keys: KeySource::Inline(serde_json::json!({ "keys": [] })),
             audiences: Vec::new(),
             claims: ClaimMapping::default(),
+            sign_in: None,
         };
         let name = "cluster".parse().unwrap();
         assert_eq!(spec("cluster").check(&name), Ok(()));

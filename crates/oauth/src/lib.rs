@@ -14,5 +14,6 @@ pub mod metadata;
 pub mod redirect;
 pub mod request;
 pub mod runtime;
+pub mod sign_in;
 pub mod urn;
 pub mod user_token;

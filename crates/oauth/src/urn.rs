@@ -2,6 +2,10 @@
 
 /// `grant_type` of RFC 6749 §4.4.
 pub const CLIENT_CREDENTIALS: &str = "client_credentials";
+/// `grant_type` of RFC 6749 §4.1.3.
+pub const AUTHORIZATION_CODE: &str = "authorization_code";
+/// `grant_type` of RFC 6749 §6.
+pub const REFRESH_TOKEN: &str = "refresh_token";
 /// `grant_type` of RFC 8693 §2.1.
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// `client_assertion_type` of RFC 7523 §2.2.

@@ -318,6 +318,7 @@ mod tests {
             audiences: vec!["chancery".to_owned()],
             keys: KeySource::Discovery,
             claims: chancery_core::issuer::ClaimMapping::default(),
+            sign_in: None,
         };
         SubjectToken::User {
             user: alice(),

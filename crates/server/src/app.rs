@@ -4,6 +4,7 @@
 use crate::directory::cache::Directory;
 use crate::egress::Egress;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
+use crate::egress::openid::Providers;
 use crate::error::Failure;
 use crate::gateway::Gateway;
 use crate::issue::flood::Flood;
@@ -57,6 +58,8 @@ pub struct App {
     pub proxies: TrustedProxies,
     /// Keys of trusted issuers.
     pub issuer_keys: IssuerKeys,
+    /// Endpoints of trusted issuers at which people sign in.
+    pub providers: Providers,
     /// What calls pass through.
     pub gateway: Gateway,
     /// The way out.

@@ -161,16 +161,30 @@ impl TenantKeys {
     /// No key for the algorithm, or the signature fails.
     pub fn sign(&self, permit: &Permit) -> Result<String, Failure> {
         let plan = permit.plan();
-        let active = self
-            .tokens
-            .iter()
-            .find(|key| key.algorithm == plan.algorithm && key.state == KeyState::Active);
-        let key =
-            active.ok_or_else(|| Failure::Internal(format!("no active {:?} signing key", plan.algorithm)))?;
+        let key = self.active(plan.algorithm)?;
         let claims = AccessTokenClaims::new(plan, permit.given(), TokenId::from(permit.decision().id));
         key.key
             .sign_compact(&key.header, &claims)
             .map_err(Failure::internal)
+    }
+
+    /// Signs what a mandate lets be signed: it fixes the algorithm and the type, so that it passes for nothing else.
+    ///
+    /// # Errors
+    /// A mandate of another kind; no key for the algorithm; the signature fails.
+    pub fn sign_for<C: serde::Serialize>(&self, mandate: Mandate, claims: &C) -> Result<String, Failure> {
+        let (algorithm, typ) = mandate
+            .signs()
+            .ok_or_else(|| Failure::Internal(format!("{mandate:?} signs nothing")))?;
+        let key = self.active(algorithm)?;
+        let header = HeaderTemplate::new(jose(algorithm), Some(&key.kid), Some(typ));
+        key.key.sign_compact(&header, claims).map_err(Failure::internal)
+    }
+
+    fn active(&self, algorithm: TokenAlgorithm) -> Result<&TokenKey, Failure> {
+        let is_active = |key: &&TokenKey| key.algorithm == algorithm && key.state == KeyState::Active;
+        let found = self.tokens.iter().find(is_active);
+        found.ok_or_else(|| Failure::Internal(format!("no active {algorithm:?} signing key")))
     }
 
     /// The public keys, those to come and those that retire included.

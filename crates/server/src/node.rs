@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
+use crate::egress::openid::Providers;
 use crate::egress::{AllowedHost, Egress, EgressConfig};
 use crate::error::Failure;
 use crate::gateway::Gateway;
@@ -255,6 +256,7 @@ async fn on(
         egress: egress.clone(),
         github_api: config.github_api,
         issuer_keys,
+        providers: Providers::new(egress.clone(), world.clock.clone()),
         limits: CallLimiter::new(config.call_limits, metrics.clone()),
         metrics,
         backup_place,

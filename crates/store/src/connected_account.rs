@@ -5,7 +5,7 @@
 use crate::db::{Db, DbError, Expect, Sql, Statement, Value};
 use crate::record::{Stored, Table, number, table};
 use chancery_core::connected_account::ConnectedAccountSpec;
-use chancery_core::id::{ConnectedAccountId, ConnectionId, TenantId};
+use chancery_core::id::{ConnectedAccountId, ConnectionId, IssuerId, TenantId};
 use chancery_core::noun::Lifecycle;
 use chancery_core::time::Timestamp;
 
@@ -71,6 +71,33 @@ pub fn delete_sealed(tenant: TenantId, account: ConnectedAccountId) -> Statement
     )
 }
 
+/// The sealed secret with which we prove ourselves to a trusted issuer. It stands beside the credentials, so that it is
+/// wrapped anew with them.
+///
+/// # Errors
+/// The database fails, or the row cannot be read.
+pub async fn find_issuer_secret(
+    db: &Db,
+    tenant: TenantId,
+    issuer: IssuerId,
+) -> Result<Option<Vec<u8>>, DbError> {
+    let params = vec![Value::id(tenant), Value::id(issuer)];
+    let row = db.query_optional(&FIND_ISSUER, params).await?;
+    row.map(|row| row.blob(0)).transpose()
+}
+
+/// Stores the sealed secret for a trusted issuer, over the one before.
+pub fn put_issuer_secret(tenant: TenantId, issuer: IssuerId, sealed: &[u8], now: Timestamp) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(issuer),
+        Value::from(sealed),
+        Value::from(now),
+    ];
+    Statement::new(&PUT, params, Expect::Rows(1), "credential")
+}
+
+const FIND_ISSUER: Sql = Sql::same("SELECT sealed FROM credentials WHERE tenant = ?1 AND account = ?2");
 const FIND: Sql = Sql::same(
     "SELECT s.sealed FROM credentials AS s
      JOIN connected_accounts AS a ON a.tenant = s.tenant AND a.id = s.account
@@ -84,4 +111,4 @@ const PUT: Sql = Sql::same(
 );
 const DELETE: Sql = Sql::same("DELETE FROM credentials WHERE tenant = ?1 AND account = ?2");
 
-pub(crate) const QUERIES: &[&Sql] = &[&FIND, &PUT, &DELETE];
+pub(crate) const QUERIES: &[&Sql] = &[&FIND, &FIND_ISSUER, &PUT, &DELETE];

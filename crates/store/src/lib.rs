@@ -34,6 +34,7 @@ pub mod record;
 mod resource;
 pub mod restore;
 mod session;
+pub mod sign_in;
 mod tenant;
 mod token_family;
 mod user;
@@ -70,6 +71,7 @@ pub fn queries() -> Vec<&'static Sql> {
         manifest::QUERIES,
         restore::QUERIES,
         session::QUERIES,
+        sign_in::QUERIES,
         tenant::QUERIES,
         user::QUERIES,
         vault::QUERIES,

@@ -6,7 +6,7 @@
 use crate::derive::Purpose;
 use crate::field;
 use crate::tenant::TenantKeyId;
-use chancery_core::id::{AgentId, Id as _, KeyId, TenantId, UserId};
+use chancery_core::id::{AgentId, Id as _, IssuerId, KeyId, TenantId, UserId};
 
 /// What a record is and whose it is. A record opens only with exactly the value it was sealed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum AssociatedData {
     SigningKey(SigningKey),
     /// A key that was derived from a tenant key which is no longer there.
     DerivedKey(DerivedKey),
+    /// The secret with which we prove ourselves to a trusted issuer.
+    IssuerSecret(IssuerSecret),
 }
 
 impl AssociatedData {
@@ -26,6 +28,7 @@ impl AssociatedData {
             Self::Credential(credential) => credential.tenant,
             Self::SigningKey(key) => key.tenant,
             Self::DerivedKey(key) => key.tenant,
+            Self::IssuerSecret(secret) => secret.tenant,
         }
     }
 
@@ -56,6 +59,13 @@ impl AssociatedData {
                 key.purpose.label().as_bytes(),
                 key.sealed_by.as_bytes(),
             ]),
+            Self::IssuerSecret(secret) => field::join(&[
+                &[VERSION],
+                b"issuer-secret",
+                secret.tenant.as_bytes(),
+                secret.issuer.as_bytes(),
+                &secret.destination_fingerprint,
+            ]),
         }
     }
 }
@@ -73,6 +83,18 @@ pub struct Credential {
     pub connection: [u8; 16],
     /// The digest of issuer, endpoints, authentication method and allowed hosts of the connection:
     /// a credential never follows a changed destination.
+    pub destination_fingerprint: [u8; 32],
+}
+
+/// What the secret for a trusted issuer is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSecret {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The issuer.
+    pub issuer: IssuerId,
+    /// The digest of the issuer's URL, its token endpoint where that is fixed, and our id there: the secret never
+    /// follows a changed destination.
     pub destination_fingerprint: [u8; 32],
 }
 

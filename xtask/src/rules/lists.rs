@@ -310,11 +310,13 @@ pub struct NeverIn {
     pub why: &'static str,
 }
 
-/// Files that open what the vault sealed: credentials in `connect::open`, signing keys and a former MAC key in `keys`.
+/// Files that open what the vault sealed: credentials in `connect::open`, signing keys and a former MAC key in `keys`, the
+/// secret for a trusted issuer in `people`.
 pub const OPENS_SEALED: &[&str] = &[
     "crates/server/src/connect/open.rs",
     "crates/server/src/keys.rs",
     "crates/server/src/keys/rotation.rs",
+    "crates/server/src/people/issuer_secret.rs",
 ];
 
 /// Files that look into a `Secret`. A file that is not here may not, and one
@@ -334,18 +336,22 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/connect/open.rs",
     "crates/server/src/directory/apply.rs",
     "crates/server/src/directory/secret.rs",
+    "crates/server/src/egress/openid.rs",
     "crates/server/src/gateway/credential.rs",
     "crates/server/src/govern/enrol.rs",
     "crates/server/src/http/api/directory.rs",
     "crates/server/src/http/api/nouns.rs",
     "crates/server/src/http/api/vault.rs",
+    "crates/server/src/http/pages/cookie.rs",
     "crates/server/src/issue/authenticate.rs",
     "crates/server/src/issue/introspect.rs",
     "crates/server/src/issue/revoke.rs",
     "crates/server/src/issue/subject.rs",
     "crates/server/src/keys.rs",
     "crates/server/src/keys/rotation.rs",
+    "crates/server/src/people/issuer_secret.rs",
     "crates/server/src/people/session.rs",
+    "crates/server/src/people/sign_in.rs",
     "crates/server/src/setup.rs",
     "crates/vault/src/derive.rs",
     "crates/vault/src/root.rs",

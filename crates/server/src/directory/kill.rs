@@ -169,7 +169,7 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
             ));
         }
         Noun::Client | Noun::User | Noun::Grant | Noun::Session => {
-            stops.push(format!("every token that names this {noun}"))
+            stops.push(format!("every token that names this {noun}"));
         }
         Noun::Tenant
         | Noun::RuntimeBinding

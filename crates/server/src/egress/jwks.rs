@@ -205,8 +205,7 @@ impl IssuerKeys {
 
     /// Finds the `jwks_uri` of an issuer.
     async fn discover(&self, tenant: &Name, issuer: &str) -> Result<String, IssuerKeysError> {
-        // OpenID Connect Discovery §4: a trailing slash is removed before the path is appended.
-        let url = format!("{}{DISCOVERY_PATH}", issuer.strip_suffix('/').unwrap_or(issuer));
+        let url = discovery_url(issuer);
         let document = self
             .egress
             .fetch_document(configured(tenant, &url), DISCOVERY_RULES)
@@ -222,6 +221,12 @@ impl IssuerKeys {
         let jwks_uri = text(&members, "jwks_uri").ok_or(IssuerKeysError::DiscoveryLacksJwksUri)?;
         Ok(jwks_uri.to_owned())
     }
+}
+
+/// Where an issuer's discovery document is (OpenID Connect Discovery §4: a trailing slash is removed before the path is
+/// appended).
+pub(super) fn discovery_url(issuer: &str) -> String {
+    format!("{}{DISCOVERY_PATH}", issuer.strip_suffix('/').unwrap_or(issuer))
 }
 
 /// What keys belong to. A new version of the issuer starts with nothing.
@@ -362,7 +367,7 @@ fn chain(error: &IssuerKeysError) -> String {
 
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
 const MAX_ISSUERS: u64 = 10_000;
-const DISCOVERY_RULES: DocumentRules = DocumentRules {
+pub(super) const DISCOVERY_RULES: DocumentRules = DocumentRules {
     max_bytes: 64 * 1024,
     content_types: &["application/json"],
 };

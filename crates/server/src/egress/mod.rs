@@ -15,6 +15,7 @@ mod fence;
 mod fetch;
 mod github;
 pub mod jwks;
+pub mod openid;
 mod resolver;
 mod stream;
 

@@ -3,10 +3,12 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::issue::own;
+use crate::record as audit;
 use crate::tenants::Served;
+use chancery_core::actor::Actor;
 use chancery_core::agent::Agent;
-use chancery_core::event::Change;
-use chancery_core::id::{AgentId, Id as _, TenantId, UserId};
+use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartClass};
+use chancery_core::id::{AgentId, EventId, Id as _, TenantId, UserId};
 use chancery_core::issuer::IssuerPurpose;
 use chancery_core::lineage::Guard;
 use chancery_core::noun::{Lifecycle, Noun};
@@ -114,8 +116,45 @@ async fn user_subject(
     })
 }
 
+/// What was learned of a person, with its record: every change of a noun is an event.
+///
+/// # Errors
+/// The record does not fit an event.
+pub fn written(
+    app: &App,
+    served: &Served,
+    actor: &Actor,
+    learned: Option<&Learned>,
+    now: Timestamp,
+) -> Result<Vec<Statement>, Failure> {
+    let Some(learned) = learned else {
+        return Ok(Vec::new());
+    };
+    let event = Event {
+        id: EventId::generate(now, &*app.random),
+        tenant: served.tenant.id,
+        time: now,
+        kind: EventKind::Changed(Noun::User, learned.change),
+        outcome: EventOutcome::Ok,
+        actor: actor.clone(),
+        ids: Vec::new(),
+        decision: None,
+        parts: vec![Part {
+            name: "state",
+            class: PartClass::Personal,
+            content: serde_json::to_string(&*learned.user).map_err(Failure::internal)?,
+        }],
+    };
+    let mut statements = learned.statements.clone();
+    statements.push(audit::statement(served.keys.seal(), &event, &*app.random)?);
+    Ok(statements)
+}
+
 /// The person as of this token. Facts move forward only: an older token never restores a role.
-async fn current_user(
+///
+/// # Errors
+/// A person who was retired; the database's.
+pub async fn current_user(
     app: &App,
     tenant: TenantId,
     spec: UserSpec,

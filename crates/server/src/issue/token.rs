@@ -11,7 +11,7 @@ use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::decision::{Decision, DenyReason};
-use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
+use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{DecisionId, DelegationId, EventId, Id as _, TenantId, TokenId, UserId};
 use chancery_core::lineage::Guard;
 use chancery_core::noun::{Lifecycle, Noun, Record};
@@ -245,7 +245,7 @@ fn batch(
     Ok(batch.push(record::statement(served.keys.seal(), &event, &*app.random)?))
 }
 
-/// What was learned of a person, with its record: every change of a noun is an event.
+/// What was learned of a person through this client, with its record.
 pub(super) fn written(
     app: &App,
     served: &Served,
@@ -253,31 +253,12 @@ pub(super) fn written(
     learned: Option<&Learned>,
     now: Timestamp,
 ) -> Result<Vec<Statement>, Failure> {
-    let Some(learned) = learned else {
-        return Ok(Vec::new());
+    let actor = Actor::Agent {
+        agent: client.agent().id,
+        client: client.client().id,
+        user: learned.map(|learned| learned.user.id),
     };
-    let event = Event {
-        id: EventId::generate(now, &*app.random),
-        tenant: served.tenant.id,
-        time: now,
-        kind: EventKind::Changed(Noun::User, learned.change),
-        outcome: EventOutcome::Ok,
-        actor: Actor::Agent {
-            agent: client.agent().id,
-            client: client.client().id,
-            user: Some(learned.user.id),
-        },
-        ids: Vec::new(),
-        decision: None,
-        parts: vec![Part {
-            name: "state",
-            class: PartClass::Personal,
-            content: serde_json::to_string(&*learned.user).map_err(Failure::internal)?,
-        }],
-    };
-    let mut statements = learned.statements.clone();
-    statements.push(record::statement(served.keys.seal(), &event, &*app.random)?);
-    Ok(statements)
+    subject::written(app, served, &actor, learned, now)
 }
 
 /// What this node must forget once the batch is committed.

@@ -7,7 +7,7 @@ use crate::govern::{keys, rotation};
 use crate::issue::flood;
 use crate::limits::refused;
 use chancery_core::time::Ttl;
-use chancery_store::{change, consumed, idempotency};
+use chancery_store::{change, consumed, idempotency, sign_in};
 
 /// Runs once.
 ///
@@ -21,6 +21,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .batch(now)
         .extend(consumed::prune(now))
         .push(idempotency::prune(now))
+        .push(sign_in::prune(now))
         .push(change::prune(now.minus(Ttl::from_days(1))));
     let _ = app.db.commit(batch).await?;
     app.db.prune_batches(now.minus(Ttl::from_days(1))).await?;

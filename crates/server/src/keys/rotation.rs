@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::roots::Roots;
 use chancery_core::id::TenantId;
 use chancery_core::random::Random;
+use chancery_core::resource::TokenAlgorithm;
 use chancery_core::secret::Secret;
 use chancery_store::vault::TenantKeyRow;
 use chancery_vault::{
@@ -20,6 +21,22 @@ pub enum Mandate {
     RewrapRecords,
     /// From one root key to the other, back into the row of the tenant's keys.
     RewrapTenantKeys,
+    /// An assertion of ourselves, to a trusted issuer where people sign in.
+    ProveToIssuer,
+    /// An ID token, to the client that a person signed in to.
+    IdToken,
+}
+
+impl Mandate {
+    /// The algorithm and type of what it lets be signed, if it lets anything be.
+    pub(super) const fn signs(self) -> Option<(TokenAlgorithm, &'static str)> {
+        match self {
+            Self::ProveToIssuer => Some((TokenAlgorithm::Es256, "JWT")),
+            // Every client must take it (OpenID Connect Core §15.1).
+            Self::IdToken => Some((TokenAlgorithm::Rs256, "JWT")),
+            Self::RewrapRecords | Self::RewrapTenantKeys => None,
+        }
+    }
 }
 
 /// A tenant key that is to replace the present one.

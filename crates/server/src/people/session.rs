@@ -14,14 +14,15 @@ use chancery_core::event::Change;
 use chancery_core::id::{Id as _, SessionId};
 use chancery_core::issuer::TrustedIssuer;
 use chancery_core::lineage::{Guard, Lineage};
+use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun, Record};
 use chancery_core::secret::{Secret, generate};
 use chancery_core::session::{ABSOLUTE, Session, SessionSpec};
 use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_oauth::authentication::link;
-use chancery_policy::Manager;
-use chancery_store::{is_worth_noting, record, see_session};
+use chancery_policy::{ManagementAction, Manager};
+use chancery_store::{Page, is_worth_noting, record, see_session};
 use std::sync::Arc;
 
 /// A person with a session in use.
@@ -205,6 +206,95 @@ pub async fn end(
     let caller = signed_in.caller(now);
     let work = ended(app, served, &caller, session)?;
     change::commit(app, &caller, work).await
+}
+
+/// A session as it is shown: without its digest.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct SessionView {
+    /// Its id.
+    pub id: SessionId,
+    /// Its name.
+    pub name: Name,
+    /// Where it stands.
+    pub state: Lifecycle,
+    /// The person.
+    pub user: Name,
+    /// The issuer that vouched.
+    pub issuer: Name,
+    /// When the person signed in.
+    pub created_at: Timestamp,
+    /// When the person last proved who they are.
+    pub authenticated_at: Timestamp,
+    /// When it was last used, to the minute.
+    pub last_seen: Timestamp,
+    /// When it ends, however much it is used.
+    pub expires_at: Timestamp,
+}
+
+/// One page of sessions, for those who may look at them.
+///
+/// # Errors
+/// Policy's refusal; the database's.
+pub async fn list(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    page: &Page<'_>,
+) -> Result<Vec<SessionView>, Failure> {
+    change::permit(served, caller, ManagementAction::View, (Noun::Session, "*", None))?;
+    let sessions = change::list::<SessionSpec>(app, served.tenant.id, page).await?;
+    let mut views = Vec::with_capacity(sessions.len());
+    for session in sessions {
+        views.push(view(app, served, &session).await?);
+    }
+    Ok(views)
+}
+
+/// Sessions of a person that are in use, newest first.
+///
+/// # Errors
+/// The database's.
+pub async fn of_person(
+    app: &App,
+    served: &Served,
+    user: &Name,
+    now: Timestamp,
+) -> Result<Vec<SessionView>, Failure> {
+    let sessions = record::list_by_parent::<SessionSpec>(&app.db, served.tenant.id, user.as_str()).await?;
+    let mut views = Vec::new();
+    for session in sessions.iter().filter(|session| session.state.is_active()) {
+        let view = view(app, served, session).await?;
+        if session.spec.is_open(view.last_seen, now) {
+            views.push(view);
+        }
+    }
+    views.sort_by_key(|view| std::cmp::Reverse(view.created_at));
+    Ok(views)
+}
+
+async fn view(app: &App, served: &Served, session: &Session) -> Result<SessionView, Failure> {
+    let last_seen = chancery_store::find_last_seen(&app.db, served.tenant.id, session.id).await?;
+    Ok(SessionView {
+        id: session.id,
+        name: session.name.clone(),
+        state: session.state,
+        user: session.spec.user.clone(),
+        issuer: session.spec.issuer.clone(),
+        created_at: session.created_at,
+        authenticated_at: session.spec.authenticated_at,
+        last_seen: last_seen.unwrap_or(session.created_at),
+        expires_at: session.spec.expires_at,
+    })
+}
+
+/// Ends anybody's session, for those who may.
+///
+/// # Errors
+/// No such session; policy's refusal; the database's.
+pub async fn revoke(app: &App, served: &Served, caller: &Caller, named: &str) -> Result<(), Failure> {
+    let session = change::load::<SessionSpec>(app, served.tenant.id, named).await?;
+    let (_, work) = change::plan_step::<SessionSpec>(app, served, caller, session, Change::Retired)?;
+    change::commit(app, caller, work).await
 }
 
 /// What ends a session: its generation rises, and with it falls what hangs on it.

@@ -11,6 +11,8 @@ mod audit;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod calls;
 #[cfg(test)]
 mod chain;
@@ -42,6 +44,8 @@ mod gateway;
 mod github;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod identity_provider;
 #[cfg(test)]
 mod inspect;
 #[cfg(test)]
@@ -76,6 +80,8 @@ mod revocation;
 mod rotation;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod sign_in;
 #[cfg(test)]
 mod sinks;
 #[cfg(test)]

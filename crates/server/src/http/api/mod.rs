@@ -14,6 +14,7 @@ pub mod manifests;
 pub mod nouns;
 pub mod openapi;
 pub mod operations;
+pub mod people;
 pub mod upstreams;
 pub mod vault;
 
@@ -67,6 +68,9 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
             "/resources/{name}/manifest",
             get(manifests::show).post(manifests::accept),
         )
+        .route("/sessions", get(people::sessions))
+        .route("/sessions/{name}/retire", post(people::end_session))
+        .route("/trusted_issuers/{name}/secret", put(people::set_secret))
         .route("/{collection}", get(nouns::list).post(nouns::create))
         .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
         .route("/{collection}/{name}/{step}", post(nouns::step))

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::http::api::operations::{COLLECTIONS, OPERATIONS, Operation};
-use crate::http::api::{accounts, directory, govern, manifests, upstreams, vault};
+use crate::http::api::{accounts, directory, govern, manifests, people, upstreams, vault};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -216,6 +216,7 @@ fn schemas() -> Value {
     add::<manifests::Acceptance>(&mut all);
     add::<accounts::NewAccount>(&mut all);
     add::<accounts::NewCredential>(&mut all);
+    add::<people::SecretToSet>(&mut all);
     add::<upstreams::ServerToInspect>(&mut all);
     add::<vault::VaultRotation>(&mut all);
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();

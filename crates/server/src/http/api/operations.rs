@@ -113,6 +113,30 @@ pub const OPERATIONS: &[Operation] = &[
         ApiScope::Write,
         "disconnect: end an account for good and delete its credential",
     ),
+    get(
+        "/sessions",
+        ApiScope::Read,
+        "sessions of people in order of names, without their secrets",
+    )
+    .query(LIST),
+    Operation {
+        method: "post",
+        path: "/sessions/{name}/retire",
+        scope: Some(ApiScope::Kill),
+        summary: "sign somebody out: end a session and everything that hangs on it",
+        body: None,
+        success: 204,
+        query: &[],
+    },
+    Operation {
+        method: "put",
+        path: "/trusted_issuers/{name}/secret",
+        scope: Some(ApiScope::Write),
+        summary: "set the secret with which we prove ourselves where people sign in",
+        body: Some("SecretToSet"),
+        success: 204,
+        query: &[],
+    },
     with_body(
         "post",
         "/bindings/test",

@@ -44,7 +44,7 @@ impl Cookie {
     }
 
     /// The header that sets it.
-    pub fn set(self, base: &str, value: &str, lifetime: Ttl) -> Option<HeaderValue> {
+    fn set(self, base: &str, value: &str, lifetime: Ttl) -> Option<HeaderValue> {
         let secure = if is_secure(base) { "; Secure" } else { "" };
         let text = format!(
             "{}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={}{secure}",
@@ -54,6 +54,11 @@ impl Cookie {
         let mut header = HeaderValue::from_str(&text).ok()?;
         header.set_sensitive(true);
         Some(header)
+    }
+
+    /// The header that gives the browser a secret.
+    pub fn set_secret(self, base: &str, secret: &Secret<String>, lifetime: Ttl) -> Option<HeaderValue> {
+        self.set(base, secret.expose_secret(), lifetime)
     }
 
     /// The header that takes it away.

@@ -7,8 +7,11 @@ pub mod asset;
 pub mod cookie;
 pub mod forgery;
 pub mod frame;
+pub mod me;
 pub mod outside;
+pub mod sign_in;
 pub mod sign_out;
+pub mod words;
 
 use crate::app::App;
 use crate::error::Failure;
@@ -30,6 +33,11 @@ use std::sync::Arc;
 /// The routes of pages, relative to a tenant's base.
 pub fn router(app: Arc<App>) -> Router<Arc<App>> {
     Router::new()
+        .route("/sign-in", get(sign_in::start))
+        .route("/sign-in/callback", get(sign_in::callback))
+        .route("/me/agents", get(me::agents))
+        .route("/me/grants/{name}/revoke", post(me::revoke_grant))
+        .route("/me/sessions/{name}/revoke", post(me::revoke_session))
         .route("/sign-out", post(sign_out::sign_out))
         .layer(axum::middleware::from_fn_with_state(app, own_host))
         .route("/assets/{file}", get(asset::serve))

@@ -1,0 +1,71 @@
+//! Operations on people's sessions, and on the secret with which we prove ourselves where people sign in.
+
+use crate::app::App;
+use crate::http::api::body::{ApiBody, ApiQuery};
+use crate::http::api::caller::{ApiCaller, ApiScope};
+use crate::http::api::nouns::ListQuery;
+use crate::http::error::Problem;
+use crate::people::{issuer_secret, session};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use chancery_core::secret::Secret;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A secret to set.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretToSet {
+    /// The secret.
+    #[schema(value_type = String)]
+    secret: Secret<String>,
+}
+
+/// `GET /sessions`.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn sessions(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    ApiQuery(query): ApiQuery<ListQuery>,
+) -> Result<Json<Value>, Problem> {
+    let caller = api.with(ApiScope::Read)?;
+    let (limit, page) = query.page();
+    let mut all = session::list(&app, &api.served, caller, &page).await?;
+    let has_more = all.len() > limit;
+    all.truncate(limit);
+    let next = all.last().filter(|_| has_more).map(|last| last.name.clone());
+    Ok(Json(json!({ "items": all, "next_cursor": next })))
+}
+
+/// `POST /sessions/{name}/retire`: signs somebody out.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn end_session(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let caller = api.with(ApiScope::Kill)?;
+    session::revoke(&app, &api.served, caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `PUT /trusted_issuers/{name}/secret`.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn set_secret(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path(name): Path<String>,
+    ApiBody(body): ApiBody<SecretToSet>,
+) -> Result<StatusCode, Problem> {
+    let caller = api.with(ApiScope::Write)?;
+    issuer_secret::set(&app, &api.served, caller, (&name, &body.secret)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
