@@ -3,8 +3,10 @@
 //!
 //! Lists are filtered with [`visible`], which asks the same with the arguments left open.
 
+pub(crate) mod known;
+
 use crate::call_entities::Called;
-use crate::decide::{Answer, answer, limited};
+use crate::decide::limited;
 use crate::entities::{self, FactError, Kind};
 use crate::permit::UsePermit;
 use crate::set::PolicySet;
@@ -12,8 +14,7 @@ use cedar_policy as cedar;
 use chancery_core::call::{Obstacle, UsePlan, UseProposal};
 use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
 use chancery_core::proposal::Facts;
-use std::collections::HashMap;
-use std::sync::Arc;
+use known::Known;
 
 /// What policy says of a use.
 #[derive(Debug)]
@@ -72,11 +73,11 @@ pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
         actions: Vec::new(),
         reason: None,
     };
-    let Ok(evaluator) = Evaluator::new(set, facts, set.index.reads_now()) else {
+    let (Ok(called), Some(known)) = (Called::of(facts), Known::of(set, facts)) else {
         evaluation.reason = Some(DenyReason::CallRefused);
         return evaluation;
     };
-    if let Some(obstacle) = evaluator.called.call.obstacle {
+    if let Some(obstacle) = called.call.obstacle {
         evaluation.reason = Some(match obstacle {
             Obstacle::NotMapped => DenyReason::NotMapped,
             Obstacle::ManifestNotAccepted => DenyReason::ManifestNotAccepted,
@@ -85,16 +86,14 @@ pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
         });
         return evaluation;
     }
-    let Ok(entities) = evaluator.with_arguments() else {
+    let Ok(entities) = known.entities(called) else {
         evaluation.reason = Some(DenyReason::ArgumentsRefused);
         return evaluation;
     };
-    let call = evaluator.row(&evaluator.call_question(), &entities);
-    let connection = evaluator
-        .connection_question()
-        .map(|question| evaluator.row(&question, &entities));
+    let call = known.call.row(set, &entities);
+    let connection = known.connection.as_ref().map(|asked| asked.row(set, &entities));
     let connection_allowed = connection.as_ref().is_none_or(|row| row.allowed);
-    evaluation.reason = refusal(&evaluator, &evaluation.rows, call.allowed, connection_allowed);
+    evaluation.reason = refusal(called, &evaluation.rows, call.allowed, connection_allowed);
     evaluation.actions.push(call);
     evaluation.actions.extend(connection);
     evaluation
@@ -106,12 +105,11 @@ pub fn visible(set: &PolicySet, facts: &Facts) -> bool {
     if !set.reads_arguments(facts) {
         return evaluate_use(set, facts).reason.is_none();
     }
-    // Partial evaluation wants every attribute of the schema.
-    let Ok(evaluator) = Evaluator::new(set, facts, true) else {
+    let Ok(evaluator) = Evaluator::new(set, facts) else {
         return false;
     };
     let open = evaluator.called.call.obstacle.is_none()
-        && refusal(&evaluator, &rows(facts), true, true).is_none()
+        && refusal(evaluator.called, &rows(facts), true, true).is_none()
         && evaluator.may_allow(&evaluator.call_question());
     open && evaluator
         .connection_question()
@@ -123,17 +121,7 @@ impl PolicySet {
     /// sent as they were read. The arguments in the facts are not looked at.
     pub fn reads_arguments(&self, facts: &Facts) -> bool {
         // Facts that cannot be evaluated are refused; what they would read does not matter, but nothing is hidden.
-        let Ok(called) = Called::of(facts) else {
-            return true;
-        };
-        let principals = entities::principals(facts);
-        let mut questions = vec![Question::of_call(called)];
-        questions.extend(Question::of_connection(called));
-        questions.iter().any(|question| {
-            let action = entities::uid(Kind::Action, question.action);
-            let slice = self.index.slice(&action, &principals, &question.resources);
-            self.index.reads_arguments(&slice)
-        })
+        Known::of(self, facts).is_none_or(|known| known.reads_arguments())
     }
 }
 
@@ -164,7 +152,7 @@ fn rows(facts: &Facts) -> Vec<ScopeRow> {
 
 /// Why the call is refused, if it is: what more scopes in the token could not cure comes first.
 fn refusal(
-    evaluator: &Evaluator<'_>,
+    called: Called<'_>,
     rows: &[ScopeRow],
     call_allowed: bool,
     connection_allowed: bool,
@@ -173,7 +161,7 @@ fn refusal(
     if !call_allowed || rows.iter().any(beyond_token) {
         return Some(DenyReason::CallRefused);
     }
-    if let Some(connection) = &evaluator.called.call.connection {
+    if let Some(connection) = &called.call.connection {
         if !connection.granted {
             return Some(DenyReason::ConnectionNotGranted);
         }
@@ -187,7 +175,7 @@ fn refusal(
     (!rows.iter().all(|row| row.given)).then_some(DenyReason::InsufficientScope)
 }
 
-/// One call's entities and context.
+/// One call's entities and context, for partial evaluation.
 struct Evaluator<'a> {
     set: &'a PolicySet,
     called: Called<'a>,
@@ -224,14 +212,15 @@ impl Question {
 }
 
 impl<'a> Evaluator<'a> {
-    fn new(set: &'a PolicySet, facts: &'a Facts, with_now: bool) -> Result<Self, FactError> {
+    fn new(set: &'a PolicySet, facts: &'a Facts) -> Result<Self, FactError> {
         let called = Called::of(facts)?;
         Ok(Self {
             set,
             called,
             principals: entities::principals(facts),
             entities: called.entities()?,
-            context: called.context(with_now)?,
+            // Partial evaluation wants every attribute of the schema.
+            context: called.context(true)?,
         })
     }
 
@@ -243,69 +232,14 @@ impl<'a> Evaluator<'a> {
         Question::of_connection(self.called)
     }
 
-    fn with_arguments(&self) -> Result<cedar::Entities, FactError> {
-        let questions = [Some(self.call_question()), self.connection_question()];
-        // The actions are there so that a policy may speak of their groups.
-        let actions = questions
-            .iter()
-            .flatten()
-            .flat_map(|question| self.set.action(question.action));
-        let mut all: HashMap<cedar::EntityUid, cedar::Entity> =
-            actions.map(|action| (action.uid(), action.clone())).collect();
-        let own = self.entities.iter().cloned().chain(self.called.arguments()?);
-        all.extend(own.map(|entity| (entity.uid(), entity)));
-        cedar::Entities::from_entities(all.into_values(), None).map_err(FactError::of)
-    }
-
-    fn slice(&self, question: &Question) -> Arc<cedar::PolicySet> {
-        let action = entities::uid(Kind::Action, question.action);
-        self.set
-            .index
-            .slice(&action, &self.principals, &question.resources)
-    }
-
-    fn row(&self, question: &Question, entities: &cedar::Entities) -> ActionRow {
-        let slice = self.slice(question);
-        let Answer {
-            allowed,
-            policies,
-            errors,
-        } = self
-            .ask(question, &slice, entities)
-            .unwrap_or_else(|error| Answer {
-                allowed: false,
-                policies: Vec::new(),
-                errors: vec![error.to_string()],
-            });
-        ActionRow {
-            action: question.action.to_owned(),
-            target: question.target.clone(),
-            arguments: self.set.index.arguments(&slice, &policies),
-            allowed,
-            policies,
-            errors,
-        }
-    }
-
-    fn ask(
-        &self,
-        question: &Question,
-        slice: &cedar::PolicySet,
-        entities: &cedar::Entities,
-    ) -> Result<Answer, FactError> {
-        let (principal, resource) = self.ends(question)?;
-        let action = entities::uid(Kind::Action, question.action);
-        let request = cedar::Request::new(principal, action, resource, self.context.clone(), None);
-        let request = request.map_err(FactError::of)?;
-        Ok(answer(
-            &self.set.authorizer.is_authorized(&request, slice, entities),
-        ))
-    }
-
     /// Whether some arguments could be allowed. What partial evaluation cannot do is answered with yes: the call
     /// itself is decided anyway.
     fn may_allow(&self, question: &Question) -> bool {
-        let slice = self.slice(question);
+        let action = entities::uid(Kind::Action, question.action);
+        let slice = self
+            .set
+            .index
+            .slice(&action, &self.principals, &question.resources);
         self.partially(question, &slice).unwrap_or(true)
     }
 

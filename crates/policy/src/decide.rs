@@ -69,7 +69,7 @@ pub fn evaluate(set: &PolicySet, facts: &Facts, for_chancery: bool) -> (Vec<Scop
         return evaluate_now(set, facts, for_chancery);
     }
     set.memory
-        .evaluate(facts, for_chancery, || evaluate_now(set, facts, for_chancery))
+        .recall(facts, for_chancery, || evaluate_now(set, facts, for_chancery))
 }
 
 fn evaluate_now(set: &PolicySet, facts: &Facts, for_chancery: bool) -> Evaluation {

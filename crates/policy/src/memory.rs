@@ -1,9 +1,11 @@
 //! Remembered evaluations: the same facts under the same set give the same rows, so what was evaluated lately is
-//! not evaluated again. An agent asks for the same token every few minutes.
+//! not evaluated again. An agent asks for the same token every few minutes, and calls the same tool with other
+//! arguments.
 //!
-//! Facts are compared whole, except for the time; sets that read the exact time or the age of a person's facts
-//! remember nothing. A set never changes, so nothing here is ever out of date.
+//! Facts are compared whole, except for the time and the arguments of a call: what is remembered of a call does not
+//! depend on them. Sets that read the exact time or the age of a person's facts remember nothing. A set never changes, so nothing here is ever out of date.
 
+use chancery_core::call::CallFacts;
 use chancery_core::decision::{DenyReason, ScopeRow};
 use chancery_core::proposal::{Facts, GrantType, UserFacts};
 use chancery_core::scope::Authority;
@@ -16,26 +18,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(crate) type Evaluation = (Vec<ScopeRow>, Option<DenyReason>);
 
 /// The latest evaluations of one set.
-#[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct Memory<E> {
     seeds: RandomState,
-    entries: RwLock<HashMap<u64, Arc<Entry>>>,
+    entries: RwLock<HashMap<u64, Arc<Entry<E>>>>,
 }
 
-struct Entry {
+struct Entry<E> {
     facts: Facts,
     for_chancery: bool,
-    evaluation: Evaluation,
+    evaluation: E,
 }
 
-impl Memory {
-    /// The evaluation of these facts, remembered or made now.
-    pub(crate) fn evaluate(
-        &self,
-        facts: &Facts,
-        for_chancery: bool,
-        evaluate: impl FnOnce() -> Evaluation,
-    ) -> Evaluation {
+impl<E: Clone> Memory<E> {
+    /// What came of these facts, remembered or made now.
+    pub(crate) fn recall(&self, facts: &Facts, for_chancery: bool, evaluate: impl FnOnce() -> E) -> E {
         let place = self.place(facts);
         let known = self
             .entries
@@ -50,8 +46,12 @@ impl Memory {
             return entry.evaluation.clone();
         }
         let evaluation = evaluate();
+        let mut facts = facts.clone();
+        if let Some(call) = &mut facts.call {
+            call.arguments.clear();
+        }
         let entry = Entry {
-            facts: facts.clone(),
+            facts,
             for_chancery,
             evaluation: evaluation.clone(),
         };
@@ -76,6 +76,9 @@ impl Memory {
             .hash(&mut hasher);
         facts.grant_type.map(GrantType::as_str).hash(&mut hasher);
         facts.chain.hash(&mut hasher);
+        if let Some(call) = &facts.call {
+            (call.action, &call.target, &call.host, &call.method, &call.path).hash(&mut hasher);
+        }
         for (resource, scopes) in facts.asked.iter().flat_map(Authority::iter) {
             (resource, scopes).hash(&mut hasher);
         }
@@ -83,15 +86,24 @@ impl Memory {
     }
 }
 
-impl fmt::Debug for Memory {
+impl<E> Default for Memory<E> {
+    fn default() -> Self {
+        Self {
+            seeds: RandomState::default(),
+            entries: RwLock::default(),
+        }
+    }
+}
+
+impl<E> fmt::Debug for Memory<E> {
     /// Shows no facts: they are about people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Memory").finish_non_exhaustive()
     }
 }
 
-/// SECURITY: every fact is compared but the exact time, of which policies here see only the hour. A new fact that
-/// is not compared does not compile.
+/// SECURITY: every fact is compared but the exact time, of which policies here see only the hour, and the arguments
+/// of a call. A new fact that is not compared does not compile.
 fn are_same(left: &Facts, right: &Facts) -> bool {
     let Facts {
         tenant,
@@ -119,9 +131,29 @@ fn are_same(left: &Facts, right: &Facts) -> bool {
         && now.hour() == right.now.hour()
         && (tenant, client, agent, assurance)
             == (&right.tenant, &right.client, &right.agent, &right.assurance)
-        && (grant_type, call, delegated_by) == (&right.grant_type, &right.call, &right.delegated_by)
+        && (grant_type, delegated_by) == (&right.grant_type, &right.delegated_by)
+        && are_same_calls(call.as_ref(), right.call.as_ref())
         && (instance, chain, resource) == (&right.instance, &right.chain, &right.resource)
         && (scopes, asked, limits) == (&right.scopes, &right.asked, &right.limits)
+}
+
+fn are_same_calls(left: Option<&CallFacts>, right: Option<&CallFacts>) -> bool {
+    let (Some(left), Some(right)) = (left, right) else {
+        return left.is_none() && right.is_none();
+    };
+    let CallFacts {
+        action,
+        target,
+        arguments: _,
+        connection,
+        host,
+        method,
+        path,
+        obstacle,
+    } = left;
+    (action, target, connection, obstacle)
+        == (&right.action, &right.target, &right.connection, &right.obstacle)
+        && (host, method, path) == (&right.host, &right.method, &right.path)
 }
 
 fn are_same_person(left: &UserFacts, right: &UserFacts) -> bool {
@@ -156,6 +188,14 @@ mod tests {
                 "attributes": { "site": "berlin" }, "as_of": 1_699_999_999_000_000_i64, "assurance": "verified"
             },
             "chain": ["bot", "planner"], "resource": { "name": "notes", "owner": "group:lab" },
+            "call": {
+                "action": "call_tool", "target": "pay", "arguments": {}, "host": "bank.example", "method": "POST",
+                "path": "/pay", "obstacle": "not_mapped",
+                "connection": {
+                    "name": "bank", "owner_level": "tenant", "needs_account": true, "account_owner": "tenant",
+                    "granted": true
+                }
+            },
             "scopes": { "notes": { "read": "read" } }, "asked": { "notes": ["read"] },
             "limits": {
                 "parent": { "notes": ["read"] }, "ceiling": { "notes": ["read"] }, "grant": { "notes": ["read"] },
@@ -228,18 +268,18 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_given_only_for_the_same_facts() {
-        let memory = Memory::default();
+        let memory: Memory<Evaluation> = Memory::default();
         let first = facts(&written());
         let refused = || (Vec::new(), Some(DenyReason::NothingLeft));
-        assert_eq!(memory.evaluate(&first, false, refused), refused());
-        let again = memory.evaluate(&first, false, || panic!("it is remembered"));
+        assert_eq!(memory.recall(&first, false, refused), refused());
+        let again = memory.recall(&first, false, || panic!("it is remembered"));
         assert_eq!(again, refused());
 
         let mut narrower = written();
         narrower["limits"]["ceiling"] = json!({});
-        let other = memory.evaluate(&facts(&narrower), false, || (Vec::new(), None));
+        let other = memory.recall(&facts(&narrower), false, || (Vec::new(), None));
         assert_eq!(other.1, None);
-        let for_chancery = memory.evaluate(&first, true, || (Vec::new(), None));
+        let for_chancery = memory.recall(&first, true, || (Vec::new(), None));
         assert_eq!(for_chancery.1, None);
     }
 }

@@ -1,19 +1,22 @@
 //! Policy sets: parsed, validated strictly against the schema, and indexed, once.
 
+use crate::call::known::Known;
 use crate::manage::{self, ManagementAction};
-use crate::memory::Memory;
+use crate::memory::{Evaluation, Memory};
 use crate::slice::Index;
 use cedar_policy as cedar;
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr as _;
+use std::sync::Arc;
 
 /// A tenant's policies together with the floor, ready to decide.
 pub struct PolicySet {
     text: String,
     hash: String,
     pub(crate) index: Index,
-    pub(crate) memory: Memory,
+    pub(crate) memory: Memory<Evaluation>,
+    pub(crate) calls: Memory<Option<Arc<Known>>>,
     pub(crate) authorizer: cedar::Authorizer,
     pub(crate) actions: cedar::Entities,
     lines: HashMap<String, Vec<cedar::Entity>>,
@@ -72,6 +75,7 @@ impl PolicySet {
             hash: hash(text),
             index: Index::build(floor.into_iter().chain(own), &actions),
             memory: Memory::default(),
+            calls: Memory::default(),
             authorizer: cedar::Authorizer::new(),
             lines: lines(&actions),
             actions,

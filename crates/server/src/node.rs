@@ -6,7 +6,7 @@ use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::openid::Providers;
 use crate::egress::{AllowedHost, Egress, EgressConfig};
 use crate::error::Failure;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, ends};
 use crate::issue::flood::{self, Flood};
 use crate::issue::own::Verified;
 use crate::jobs::feed::{self, FeedPosition};
@@ -175,6 +175,7 @@ impl Node {
         for task in self.tasks {
             let _ = task.await;
         }
+        ends::record(&self.app).await;
         if let Err(error) = flood::record_omitted(&self.app).await {
             tracing::warn!(%error, "how many failed authentications were left out was not recorded");
         }

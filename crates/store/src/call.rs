@@ -121,16 +121,16 @@ const REACH: Sql = Sql::same(
      ORDER BY time DESC, seq DESC LIMIT 1 OFFSET ?5",
 );
 const DECIDED: Sql = Sql::same(
-    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+    "SELECT seq, id, time, kind, outcome, log_generation, CAST(NULL AS BIGINT), leaf, mac, parts FROM events
      WHERE tenant = ?1 AND kind = 'call.decided' AND (time, seq) < (?2, ?3) AND (time, seq) >= (?4, ?5)
        AND leaf LIKE ?6 ESCAPE '\\' AND leaf LIKE ?7 ESCAPE '\\' AND leaf LIKE ?8 ESCAPE '\\'
        AND parts LIKE ?9 ESCAPE '\\' AND outcome <> ?10
      ORDER BY time DESC, seq DESC LIMIT ?11",
 );
 const ENDED: Sql = Sql::pair(
-    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+    "SELECT seq, id, time, kind, outcome, log_generation, CAST(NULL AS BIGINT), leaf, mac, parts FROM events
      WHERE tenant = ?1 AND kind = 'call.ended' AND substr(leaf, instr(leaf, 'dec_'), 30) IN (SELECT value FROM json_each(?2))",
-    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+    "SELECT seq, id, time, kind, outcome, log_generation, CAST(NULL AS BIGINT), leaf, mac, parts FROM events
      WHERE tenant = ?1 AND kind = 'call.ended'
        AND substr(leaf, strpos(leaf, 'dec_'), 30) IN (SELECT json_array_elements_text(CAST(?2 AS JSON)))",
 );

@@ -20,7 +20,7 @@ pub struct EventRow {
     pub outcome: String,
     /// The log generation.
     pub log_generation: u64,
-    /// Its index in the tree, once integrated.
+    /// Its index in the tree, once it is in it.
     pub position: Option<u64>,
     /// The canonical leaf.
     pub leaf: String,
@@ -41,6 +41,8 @@ pub struct PendingRow {
     pub leaf: String,
     /// The MAC over leaf and id.
     pub mac: Vec<u8>,
+    /// The index that it will have, if it has it already: on SQLite it is given when the row is written.
+    pub position: Option<u64>,
 }
 
 /// Which events to list, newest first.
@@ -130,6 +132,7 @@ pub async fn pending(db: &Db, tenant: TenantId, limit: u32) -> Result<Vec<Pendin
             id: row.id(1)?,
             leaf: row.text(2)?,
             mac: row.blob(3)?,
+            position: index(row.optional_integer(4)?)?,
         })
     };
     rows.iter().map(read).collect()
@@ -219,7 +222,6 @@ pub(crate) fn like_exact(text: &str) -> String {
 }
 
 pub(crate) fn read(row: &Row) -> Result<EventRow, DbError> {
-    let position = row.optional_integer(6)?;
     Ok(EventRow {
         seq: row.integer(0)?,
         id: row.id(1)?,
@@ -227,49 +229,80 @@ pub(crate) fn read(row: &Row) -> Result<EventRow, DbError> {
         kind: row.text(3)?,
         outcome: row.text(4)?,
         log_generation: counter(row, 5)?,
-        position: position
-            .map(u64::try_from)
-            .transpose()
-            .map_err(|_| crate::record::corrupt("an index is negative"))?,
+        position: index(row.optional_integer(6)?)?,
         leaf: row.text(7)?,
         mac: row.blob(8)?,
         parts: row.text(9)?,
     })
 }
 
-const INSERT: Sql = Sql::same(
+fn index(position: Option<i64>) -> Result<Option<u64>, DbError> {
+    let index = position.map(u64::try_from).transpose();
+    index.map_err(|_| crate::record::corrupt("an index is negative"))
+}
+
+const INSERT: Sql = Sql::pair(
+    // One writer: the next index of the log is this row's.
+    "INSERT INTO events (tenant, id, time, kind, outcome, log_generation, leaf, mac, parts, position)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, COALESCE(
+       (SELECT position + 1 FROM events WHERE tenant = ?1 AND log_generation = ?6 AND position IS NOT NULL
+        ORDER BY position DESC LIMIT 1), 0))",
     "INSERT INTO events (tenant, id, time, kind, outcome, log_generation, leaf, mac, parts)
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
 );
 const FIND: Sql = Sql::same(
-    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+    "SELECT seq, id, time, kind, outcome, log_generation,
+       CASE WHEN position >= (SELECT size FROM log_heads AS head
+       WHERE head.tenant = events.tenant AND head.log_generation = events.log_generation) THEN NULL ELSE position END,
+       leaf, mac, parts FROM events
      WHERE tenant = ?1 AND id = ?2",
 );
 const LIST: Sql = Sql::same(
-    "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
+    "SELECT seq, id, time, kind, outcome, log_generation,
+       CASE WHEN position >= (SELECT size FROM log_heads AS head
+       WHERE head.tenant = events.tenant AND head.log_generation = events.log_generation) THEN NULL ELSE position END,
+       leaf, mac, parts FROM events
      WHERE tenant = ?1 AND seq < ?2 AND (kind LIKE ?3 ESCAPE '\\' OR leaf LIKE ?6 ESCAPE '\\') AND leaf LIKE ?4 ESCAPE '\\'
      ORDER BY seq DESC LIMIT ?5",
 );
-const PENDING: Sql = Sql::same(
-    "SELECT seq, id, leaf, mac FROM events WHERE tenant = ?1 AND position IS NULL ORDER BY seq LIMIT ?2",
+const PENDING: Sql = Sql::pair(
+    "SELECT seq, id, leaf, mac, position FROM events
+     WHERE tenant = ?1 AND position IS NOT NULL AND log_generation = (SELECT log_generation FROM log_heads WHERE tenant = ?1)
+       AND position >= (SELECT size FROM log_heads WHERE tenant = ?1)
+     ORDER BY position LIMIT ?2",
+    "SELECT seq, id, leaf, mac, position FROM events WHERE tenant = ?1 AND position IS NULL ORDER BY seq LIMIT ?2",
 );
-const PENDING_ROWS: Sql = Sql::same(
+const PENDING_ROWS: Sql = Sql::pair(
+    "SELECT seq, id, time, kind, outcome, log_generation, NULL, leaf, mac, parts FROM events
+     WHERE tenant = ?1 AND position IS NOT NULL AND log_generation = (SELECT log_generation FROM log_heads WHERE tenant = ?1)
+       AND position >= (SELECT size FROM log_heads WHERE tenant = ?1)
+     ORDER BY position",
     "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
      WHERE tenant = ?1 AND position IS NULL ORDER BY seq",
 );
-const COUNT_PENDING: Sql =
-    Sql::same("SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE position IS NULL LIMIT ?1) AS waiting");
-const TAKE_PENDING: Sql = Sql::same("DELETE FROM events WHERE tenant = ?1 AND id = ?2 AND position IS NULL");
+const COUNT_PENDING: Sql = Sql::pair(
+    "SELECT COUNT(*) FROM (
+       SELECT 1 FROM log_heads AS head CROSS JOIN events AS event
+       WHERE event.tenant = head.tenant AND event.log_generation = head.log_generation
+         AND event.position >= head.size AND event.position IS NOT NULL
+       LIMIT ?1)",
+    "SELECT COUNT(*) FROM (SELECT 1 FROM events WHERE position IS NULL LIMIT ?1) AS waiting",
+);
+const TAKE_PENDING: Sql = Sql::same(
+    "DELETE FROM events WHERE tenant = ?1 AND id = ?2 AND (position IS NULL OR position >= (
+       SELECT size FROM log_heads AS head WHERE head.tenant = ?1 AND head.log_generation = events.log_generation))",
+);
 const INTEGRATED: Sql = Sql::same(
     "SELECT seq, id, time, kind, outcome, log_generation, position, leaf, mac, parts FROM events
-     WHERE tenant = ?1 AND log_generation = ?2 AND position >= ?3 AND position IS NOT NULL ORDER BY position LIMIT ?4",
+     WHERE tenant = ?1 AND log_generation = ?2 AND position >= ?3 AND position IS NOT NULL
+       AND position < COALESCE((SELECT size FROM log_heads WHERE tenant = ?1 AND log_generation = ?2), 9223372036854775807)
+     ORDER BY position LIMIT ?4",
 );
 const ASSIGN: Sql = Sql::pair(
-    // The plus signs keep SQLite from its index of what is pending: it shall walk the pairs and find each row by
-    // its number. The other way round it would walk the pairs once for every row.
+    // Never needed here, where each row is written with its index.
     "UPDATE events SET position = pair.position
      FROM (SELECT json_extract(value, '$[0]') AS seq, json_extract(value, '$[1]') AS position FROM json_each(?2)) AS pair
-     WHERE +events.tenant = ?1 AND +events.position IS NULL AND events.seq = pair.seq",
+     WHERE events.tenant = ?1 AND events.position IS NULL AND events.seq = pair.seq",
     "UPDATE events SET position = CAST(pair.value->>1 AS BIGINT)
      FROM json_array_elements(CAST(?2 AS JSON)) AS pair
      WHERE tenant = ?1 AND position IS NULL AND seq = CAST(pair.value->>0 AS BIGINT)",

@@ -47,4 +47,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "people",
         sql: Sql::same(include_str!("../migrations/0008_people.sql")),
     },
+    Migration {
+        number: 11,
+        name: "positions",
+        sql: Sql::pair(
+            include_str!("../migrations/0011_positions.sql"),
+            include_str!("../migrations/0011_positions_postgres.sql"),
+        ),
+    },
 ];

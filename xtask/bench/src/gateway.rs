@@ -91,11 +91,12 @@ impl Way {
             "pay"
         };
         let call = |number: u64| {
-            let arguments = json!({ "amount": number % 90, "to": "somebody@bank.example" });
+            let arguments = json!({ "amount": number % 90, "to": format!("somebody-{number}@bank.example") });
             let params = json!({ "name": name, "arguments": arguments });
             self.post(&json!({ "jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params }))
         };
-        Rc::new((1..=256).map(call).collect())
+        // More than a node remembers of calls, so that arguments are new each time.
+        Rc::new((1..=8_192).map(call).collect())
     }
 
     /// What is measured must be an answered call.

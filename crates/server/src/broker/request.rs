@@ -270,7 +270,7 @@ impl Run {
         let built = match self.build(outgoing).await {
             Ok(built) => built,
             Err(failure) => {
-                self.ended(End::without_answer(Fault::Internal)).await;
+                self.ended(End::without_answer(Fault::Internal));
                 return Err(failure);
             }
         };
@@ -283,12 +283,12 @@ impl Run {
         let response = match self.app.egress.open_stream(destination, built.request).await {
             Ok(response) => response,
             Err(_) if built.is_too_large.load(Ordering::SeqCst) => {
-                self.ended(End::without_answer(Fault::RequestTooLarge)).await;
+                self.ended(End::without_answer(Fault::RequestTooLarge));
                 return Err(Rejection::TooLarge);
             }
             Err(error) => {
                 tracing::warn!(%error, connection = %connection.name, "a provider could not be called");
-                self.ended(End::without_answer(Fault::Broken)).await;
+                self.ended(End::without_answer(Fault::Broken));
                 return Err(if error.is_busy() {
                     Rejection::Busy
                 } else if error.is_timeout() {
@@ -300,11 +300,11 @@ impl Run {
         };
         let took = self.app.clock.now().since(began);
         self.app.metrics.upstream_began("http", took);
-        self.begun(response, built.search).await
+        self.begun(response, built.search)
     }
 
     /// The head of the answer is there.
-    async fn begun(self, response: StreamResponse, search: Search) -> Result<Answer, Rejection> {
+    fn begun(self, response: StreamResponse, search: Search) -> Result<Answer, Rejection> {
         let status = response.status();
         let headers: Vec<(String, String)> = response
             .headers()
@@ -316,7 +316,7 @@ impl Run {
                 status: Some(status),
                 ..End::without_answer(Fault::Echo)
             };
-            self.ended(end).await;
+            self.ended(end);
             return Err(Rejection::Upstream(
                 "the provider sent the credential back; its answer was cut",
             ));
@@ -373,7 +373,7 @@ impl Run {
             let status = Some(response.status());
             let mut bytes = 0;
             let fault = self.pump(response, sieve, &sender, &mut bytes).await.err();
-            self.ended(End { status, fault, bytes }).await;
+            self.ended(End { status, fault, bytes });
             if fault.is_some() {
                 // A body that ends early must not look whole.
                 sender.send(Err(Echoed)).await.ok();
@@ -419,9 +419,9 @@ impl Run {
         Ok(())
     }
 
-    async fn ended(&self, end: End) {
+    fn ended(&self, end: End) {
         self.ticket.end();
-        end.record(&self.app, &self.served, &self.permit).await;
+        end.record(&self.app, &self.served, &self.permit);
     }
 }
 

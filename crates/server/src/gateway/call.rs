@@ -5,16 +5,17 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::gateway::answer::{Answer, Rejection, denial};
 use crate::gateway::caller::{self, Caller};
-use crate::gateway::decision::{Decided, decide};
+use crate::gateway::decision::{Decided, decide, decide_proposed};
 use crate::gateway::listing::{Filter, is_shown};
 use crate::gateway::manifest::{Manifest, Standing};
-use crate::gateway::proposal::{Wanted, propose};
+use crate::gateway::proposal::{Wanted, argue, propose};
 use crate::gateway::relay::Relay;
 use crate::gateway::upstream::Onward;
 use crate::gateway::{relaying, session, target};
 use crate::limits::Asking;
 use crate::tenants::Served;
 use bytes::Bytes;
+use chancery_core::call::UseProposal;
 use chancery_core::decision::Decision;
 use chancery_core::json::JsonLimits;
 use chancery_core::name::Name;
@@ -208,8 +209,8 @@ async fn asked(
     let context = Some((request, era));
     match call {
         Call::Decided(target) => {
-            let (wanted, body) = decided(app, served, entered, (request, &target), (manifest, body)).await?;
-            match decide(app, served, &entered.caller, wanted, entered.now).await? {
+            let (asked, body) = proposed(app, served, entered, (request, &target), (manifest, body)).await?;
+            match decide_proposed(app, served, &entered.caller, asked, entered.now).await? {
                 Decided::Permitted(permit) => Ok((permit, body, None)),
                 Decided::Refused(decision) => {
                     Err(refusal(app, served, entered, (request, era, &target), manifest, &decision).await?)
@@ -251,30 +252,31 @@ async fn asked(
     }
 }
 
-/// What a decided target needs, and the bytes to send: where policy reads arguments, the canonical form that was
-/// checked against the schema; everything else as it came.
-async fn decided(
+/// What is proposed for a decided target, and the bytes to send: where policy reads arguments, the canonical form
+/// that was checked against the schema; everything else as it came.
+async fn proposed(
     app: &App,
     served: &Served,
     entered: &Entered,
     (request, target): (&Request, &Target),
     (manifest, body): (&Manifest, &Bytes),
-) -> Result<(Wanted, Bytes), Rejection> {
+) -> Result<((Wanted, UseProposal), Bytes), Rejection> {
     let spec = &entered.caller.resource.spec;
     let wanted = target::wanted(spec, manifest, target);
+    let mut proposal = propose(app, served, &entered.caller, wanted.clone(), entered.now).await?;
     let Target::Tool { name } = target else {
-        return Ok((wanted, body.clone()));
+        return Ok(((wanted, proposal), body.clone()));
     };
-    let probe = propose(app, served, &entered.caller, wanted.clone(), entered.now).await?;
-    if !served.policy.set.reads_arguments(&probe.facts) {
-        return Ok((wanted, body.clone()));
+    if !served.policy.set.reads_arguments(&proposal.facts) {
+        return Ok(((wanted, proposal), body.clone()));
     }
     let malformed = |error| Rejection::malformed(ErrorResponse::of_target(&request.id, error), None);
     let arguments = arguments(request).map_err(malformed)?;
     let wanted = target::with_arguments(wanted, manifest, spec.tools.get(name), &arguments);
+    argue(&mut proposal, &wanted);
     let canonical = CanonicalRequest::of(request)
         .map_err(|_| Rejection::Failure(Failure::Internal("no canonical form".to_owned())))?;
-    Ok((wanted, Bytes::copy_from_slice(canonical.body())))
+    Ok(((wanted, proposal), Bytes::copy_from_slice(canonical.body())))
 }
 
 /// What the caller is told of a refusal. What it may not know of is unknown, and looks like what does not exist.

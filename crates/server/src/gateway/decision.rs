@@ -3,11 +3,12 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::gateway::caller::Caller;
+use crate::gateway::ends::Ends;
 use crate::gateway::proposal::{Wanted, propose};
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
-use chancery_core::call::UsePlan;
+use chancery_core::call::{UsePlan, UseProposal};
 use chancery_core::decision::Decision;
 use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::{DecisionId, EventId, GrantId, Id as _, TenantId};
@@ -15,6 +16,7 @@ use chancery_core::noun::Noun;
 use chancery_core::time::Timestamp;
 use chancery_policy::{UsePermit, UseVerdict, decide_use};
 use chancery_store::{Outcome, guard};
+use std::sync::Arc;
 
 /// What came of a call.
 #[derive(Debug)]
@@ -37,7 +39,22 @@ pub async fn decide(
     wanted: Wanted,
     now: Timestamp,
 ) -> Result<Decided, Failure> {
-    if let Some(decided) = attempt(app, served, caller, wanted.clone(), now).await? {
+    let proposal = propose(app, served, caller, wanted.clone(), now).await?;
+    decide_proposed(app, served, caller, (wanted, proposal), now).await
+}
+
+/// As [`decide`], where the proposal was put together already.
+///
+/// # Errors
+/// As [`decide`].
+pub async fn decide_proposed(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (wanted, proposal): (Wanted, UseProposal),
+    now: Timestamp,
+) -> Result<Decided, Failure> {
+    if let Some(decided) = attempt(app, served, proposal, now).await? {
         return Ok(decided);
     }
     let tenant = served.tenant.id;
@@ -49,7 +66,8 @@ pub async fn decide(
         .tenants
         .find(tenant)
         .ok_or(Failure::Stale("the tenant is gone"))?;
-    attempt(app, &served, caller, wanted, now)
+    let proposal = propose(app, &served, caller, wanted, now).await?;
+    attempt(app, &served, proposal, now)
         .await?
         .ok_or(Failure::Stale("what the decision relied on keeps changing"))
 }
@@ -58,12 +76,10 @@ pub async fn decide(
 async fn attempt(
     app: &App,
     served: &Served,
-    caller: &Caller,
-    wanted: Wanted,
+    mut proposal: UseProposal,
     now: Timestamp,
 ) -> Result<Option<Decided>, Failure> {
     let tenant = served.tenant.id;
-    let mut proposal = propose(app, served, caller, wanted, now).await?;
     proposal.plan.guards.push(served.policy.guard);
     let plan = proposal.plan.clone();
     match decide_use(&served.policy.set, proposal) {
@@ -108,8 +124,8 @@ fn seen(app: &App, decision: &Decision, is_permitted: bool) {
 
 /// How a call that was permitted ended. Recorded beside the answer, never in its way: the decision is already in
 /// the log, and a decision without an end says that the end is not known.
-pub async fn ended(
-    app: &App,
+pub fn ended(
+    app: &Arc<App>,
     served: &Served,
     (plan, decision): (&UsePlan, DecisionId),
     outcome: EventOutcome,
@@ -142,12 +158,9 @@ pub async fn ended(
             content,
         }],
     };
-    let recorded = match record::statement(served.keys.seal(), &event, &*app.random) {
-        Ok(statement) => app.commit(app.batch(now).push(statement), &[]).await.map(drop),
-        Err(failure) => Err(failure),
-    };
-    if let Err(error) = recorded {
-        tracing::error!(%error, %decision, "the end of a call could not be recorded");
+    match record::statement(served.keys.seal(), &event, &*app.random) {
+        Ok(statement) => Ends::add(app, statement),
+        Err(error) => tracing::error!(%error, %decision, "the end of a call could not be recorded"),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::gateway::relay::Fault;
 use crate::tenants::Served;
 use chancery_core::event::EventOutcome;
 use chancery_policy::UsePermit;
+use std::sync::Arc;
 
 /// What is known at the end of a call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,8 +28,8 @@ impl End {
         }
     }
 
-    /// Records it.
-    pub async fn record(self, app: &App, served: &Served, permit: &UsePermit) {
+    /// Hands it to the log.
+    pub fn record(self, app: &Arc<App>, served: &Served, permit: &UsePermit) {
         let (plan, decision) = (permit.plan(), permit.decision().id);
         if self.fault == Some(Fault::Echo) {
             tracing::error!(%decision, "an upstream sent a credential back; its answer was cut");
@@ -46,6 +47,6 @@ impl End {
             milliseconds: u64::try_from(since.as_std().as_millis()).unwrap_or(u64::MAX),
             bytes: self.bytes as u64,
         };
-        decision::ended(app, served, (plan, decision), outcome, &ended).await;
+        decision::ended(app, served, (plan, decision), outcome, &ended);
     }
 }

@@ -10,6 +10,7 @@ pub mod caller;
 pub mod credential;
 pub mod decision;
 pub mod end;
+pub mod ends;
 pub mod in_force;
 pub mod listing;
 pub mod manifest;
@@ -28,4 +29,6 @@ pub struct Gateway {
     pub manifests: manifest::Manifests,
     /// Sealed credentials that were read before.
     pub sealed: crate::connect::open::SealedCache,
+    /// Ends of calls that wait to be recorded.
+    pub ends: ends::Ends,
 }

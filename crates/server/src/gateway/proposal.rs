@@ -87,6 +87,15 @@ pub async fn propose(
     })
 }
 
+/// Adds the arguments of what is called to a proposal that was made without them.
+pub fn argue(proposal: &mut UseProposal, wanted: &Wanted) {
+    if let Some(call) = &mut proposal.facts.call {
+        call.arguments.clone_from(&wanted.arguments);
+        // What stands in the way of any arguments still does.
+        call.obstacle = call.obstacle.or(wanted.obstacle);
+    }
+}
+
 /// The connection that the call goes out through, put into the plan; or what is wrong with it.
 async fn connection(
     app: &App,

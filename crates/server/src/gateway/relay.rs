@@ -103,13 +103,13 @@ impl Relay {
         self.finish(status, result)
     }
 
-    /// Records the end beside the answer: the caller does not wait for this commit.
+    /// Hands the end to the log: the caller does not wait for its commit.
     fn finish(self, status: u16, result: Result<Bytes, Fault>) -> Result<Bytes, Fault> {
         let (fault, bytes) = match &result {
             Ok(body) => (None, body.len()),
             Err(fault) => (Some(*fault), 0),
         };
-        tokio::spawn(async move { self.ended(Some(status), fault, bytes).await }.in_current_span());
+        self.ended(Some(status), fault, bytes);
         result
     }
 
@@ -142,7 +142,7 @@ impl Relay {
                 let status = begun.response.status();
                 let mut bytes = 0;
                 let fault = self.pump(begun, &sender, &mut bytes).await.err();
-                self.ended(Some(status), fault, bytes).await;
+                self.ended(Some(status), fault, bytes);
             }
             .in_current_span(),
         );
@@ -150,10 +150,10 @@ impl Relay {
     }
 
     /// Records how it ended.
-    pub async fn ended(&self, status: Option<u16>, fault: Option<Fault>, bytes: usize) {
+    pub fn ended(&self, status: Option<u16>, fault: Option<Fault>, bytes: usize) {
         self.ticket.end();
         let end = End { status, fault, bytes };
-        end.record(&self.app, &self.served, &self.permit).await;
+        end.record(&self.app, &self.served, &self.permit);
     }
 
     async fn pump(

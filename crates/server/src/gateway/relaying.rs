@@ -24,7 +24,7 @@ pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answe
         let begun = tokio::select! {
             begun = sent => begun,
             _ = left, if relay.is_stateless => {
-                relay.ended(None, Some(Fault::ClientGone), 0).await;
+                relay.ended(None, Some(Fault::ClientGone), 0);
                 return Err(Rejection::Upstream("the client is gone"));
             }
         };
@@ -42,12 +42,12 @@ pub async fn run(relay: Relay, url: UpstreamUrl, onward: Onward) -> Result<Answe
 async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Rejection> {
     let begun = match begun {
         Ok(begun) => begun,
-        Err(unsent) => return Err(without_answer(&relay, unsent).await),
+        Err(unsent) => return Err(without_answer(&relay, unsent)),
     };
 
     let status = begun.response.status();
     if let Some(why) = not_handed_on(status, relay.is_stateless) {
-        relay.ended(Some(status), Some(Fault::Broken), 0).await;
+        relay.ended(Some(status), Some(Fault::Broken), 0);
         return Err(why);
     }
     let upstream_session = begun.response.header(SESSION).map(str::to_owned);
@@ -58,7 +58,7 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
         begun.search.finds(value.as_bytes())
     };
     if echoes(&upstream_session) || echoes(&content_type) {
-        relay.ended(Some(status), Some(Fault::Echo), 0).await;
+        relay.ended(Some(status), Some(Fault::Echo), 0);
         return Err(rejected(Fault::Echo));
     }
     let session = upstream_session.map(|id| session::bind(&relay.served, &relay.caller, &id));
@@ -80,16 +80,16 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
 }
 
 /// The server did not answer: the end is recorded, and the client told why.
-async fn without_answer(relay: &Relay, unsent: Unsent) -> Rejection {
+fn without_answer(relay: &Relay, unsent: Unsent) -> Rejection {
     let error = match unsent {
         Unsent::Failure(failure) => {
-            relay.ended(None, Some(Fault::Internal), 0).await;
+            relay.ended(None, Some(Fault::Internal), 0);
             return Rejection::Failure(failure);
         }
         Unsent::Egress(error) => error,
     };
     tracing::warn!(%error, resource = %relay.caller.resource.name, "an upstream could not be called");
-    relay.ended(None, Some(Fault::Broken), 0).await;
+    relay.ended(None, Some(Fault::Broken), 0);
     if error.is_busy() {
         Rejection::Busy(1)
     } else if error.is_timeout() {

@@ -107,14 +107,13 @@ pub(super) fn statements(
         log_generation: head.log_generation,
         ..planned.keys.seal()
     };
-    let mut statements = vec![
-        log::advance_head(tenant, &planned.head, &head),
-        audit::statement(seal, &restored(planned, now, random), random)?,
-    ];
     // The old tree must not grow: elsewhere it may have grown otherwise. What was written for it is written for the new
     // one, with the same id, time and content.
+    let pending = planned.pending.iter();
+    let mut statements: Vec<Statement> = pending.map(|row| event::take_pending(tenant, row.id)).collect();
+    statements.push(log::advance_head(tenant, &planned.head, &head));
+    statements.push(audit::statement(seal, &restored(planned, now, random), random)?);
     for row in &planned.pending {
-        statements.push(event::take_pending(tenant, row.id));
         statements.push(audit::carried(seal, &planned.keys, row)?);
     }
     let tenant_record = Record {

@@ -100,7 +100,10 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
         .batch(now)
         .guard(lease::fence(NAME, epoch))
         .push(log::advance_head(tenant, &head, &new));
-    batch = batch.push(event::assign(tenant, &assignments(&pending, head.size)));
+    let assignments = assignments(&pending, head.size)?;
+    if !assignments.is_empty() {
+        batch = batch.push(event::assign(tenant, &assignments));
+    }
     batch = batch.extend(grown.tiles.iter().map(|tile| put(served, &head, tile)));
     batch = batch.push(log::insert_checkpoint(tenant, &new, now, &note));
     match app.db.commit(batch).await? {
@@ -141,8 +144,25 @@ fn checked_hash(served: &Served, row: &PendingRow) -> Result<Hash, Failure> {
     Ok(leaf.hash())
 }
 
-fn assignments(pending: &[PendingRow], first: u64) -> Vec<(i64, u64)> {
-    pending.iter().map(|row| row.seq).zip(first..).collect()
+/// The indexes of rows that have none yet.
+///
+/// SECURITY: a row with an index that does not follow the one before it is what a deleted row leaves behind. The log
+/// stops rather than close the gap.
+fn assignments(pending: &[PendingRow], first: u64) -> Result<Vec<(i64, u64)>, Failure> {
+    let mut without = Vec::new();
+    for (row, index) in pending.iter().zip(first..) {
+        match row.position {
+            None => without.push((row.seq, index)),
+            Some(given) if given == index => {}
+            Some(_) => {
+                return Err(Failure::Internal(format!(
+                    "an event before {} was deleted before it was integrated",
+                    row.id
+                )));
+            }
+        }
+    }
+    Ok(without)
 }
 
 fn sign(served: &Served, head: &Head) -> Result<String, Failure> {

@@ -1,8 +1,10 @@
 //! Migrations: in order, once, all or nothing, never edited, never from the future.
 
 use crate::harness::*;
-use chancery_store::db::{Migration, MigrationError, Options};
-use chancery_store::{Db, DbError, Sql};
+use chancery_core::id::{EventId, Id as _, TenantId};
+use chancery_store::db::{Engine, Migration, MigrationError, Options};
+use chancery_store::log::{self, Head};
+use chancery_store::{Db, DbError, Expect, MIGRATIONS, Sql, Statement, Value, event};
 
 conformance!(
     migrations_apply_in_order_and_once,
@@ -10,6 +12,7 @@ conformance!(
     a_newer_database_is_refused,
     a_failing_migration_leaves_nothing,
     two_nodes_migrate_at_once,
+    events_that_waited_before_the_upgrade_keep_their_order,
 );
 
 const FIRST: Migration = Migration {
@@ -98,6 +101,52 @@ async fn two_nodes_migrate_at_once(place: TestDb) {
     second.unwrap();
     assert!(numbers(&one, TWO).await.is_empty());
 }
+
+async fn events_that_waited_before_the_upgrade_keep_their_order(place: TestDb) {
+    let db = Db::open(&place.url, Options::default()).await.unwrap();
+    let before = MIGRATIONS
+        .iter()
+        .position(|migration| migration.name == "positions");
+    db.migrate(&MIGRATIONS[..before.unwrap()]).await.unwrap();
+    let tenants = [1, 2].map(|number| TenantId::from_bytes([number; 16]));
+    let head = Head {
+        log_generation: 1,
+        size: 1,
+        root: [0; 32],
+        signed_size: 1,
+    };
+    for tenant in tenants {
+        must(&db, batch().push(log::insert_head(tenant, &head))).await;
+        for number in 0..3_u8 {
+            let position = (number == 0).then_some(0_i64);
+            let params = vec![
+                Value::id(tenant),
+                Value::from(&[number; 16]),
+                Value::from(position),
+            ];
+            must(
+                &db,
+                batch().push(Statement::new(&OLD_EVENT, params, Expect::Rows(1), "event")),
+            )
+            .await;
+        }
+    }
+
+    db.migrate(MIGRATIONS).await.unwrap();
+
+    for tenant in tenants {
+        let pending = event::pending(&db, tenant, 10).await.unwrap();
+        let ids: Vec<EventId> = pending.iter().map(|row| row.id).collect();
+        assert_eq!(ids, [1, 2].map(|number| EventId::from_bytes([number; 16])));
+        let given = [Some(1), Some(2)].map(|index| index.filter(|_| db.engine() == Engine::Sqlite));
+        assert_eq!(pending.iter().map(|row| row.position).collect::<Vec<_>>(), given);
+    }
+}
+
+const OLD_EVENT: Sql = Sql::same(
+    "INSERT INTO events (tenant, id, time, kind, outcome, log_generation, leaf, mac, parts, position)
+     VALUES (?1, ?2, 0, 'token.issued', 'ok', 1, '{}', ?2, '[]', ?3)",
+);
 
 async fn numbers(db: &Db, migrations: &'static [Migration]) -> Vec<i64> {
     let pending = db.pending(migrations).await.unwrap();

@@ -9,7 +9,7 @@ use chancery_core::lineage::Guard;
 use chancery_core::noun::{Lifecycle, Noun, Record};
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_store::consumed::{ConsumedKind, consume};
-use chancery_store::db::Options;
+use chancery_store::db::{Engine, Options};
 use chancery_store::event::EventRow;
 use chancery_store::lease::{self, LOST};
 use chancery_store::log::{self, Head};
@@ -288,19 +288,36 @@ fn row(number: u8) -> EventRow {
 async fn an_event_gets_its_place_once(place: TestDb) {
     let db = open(&place).await;
     let (here, there) = (tenant(1), tenant(2));
+    let empty = Head {
+        log_generation: 1,
+        size: 0,
+        root: [0; 32],
+        signed_size: 0,
+    };
+    for tenant in [here, there] {
+        must(&db, batch().push(log::insert_head(tenant, &empty))).await;
+    }
     for number in 1..=3 {
         must(&db, batch().push(event::insert(here, &row(number)))).await;
         must(&db, batch().push(event::insert(there, &row(number)))).await;
     }
     let pending = event::pending(&db, here, 10).await.unwrap();
     assert_eq!(pending.len(), 3);
+    assert!(event::integrated(&db, here, 1, 0, 10).await.unwrap().is_empty());
     let places: Vec<(i64, u64)> = pending.iter().map(|row| row.seq).zip(0..).collect();
+    let is_placed = pending.iter().all(|row| row.position.is_some());
+    assert_eq!(is_placed, db.engine() == Engine::Sqlite);
     let crossed = batch().push(event::assign(there, &places));
     assert_eq!(
         commit(&db, crossed).await.unwrap(),
         refused("integrate", false, false)
     );
-    must(&db, batch().push(event::assign(here, &places))).await;
+    let grown = Head { size: 3, ..empty };
+    let mut folded = batch().push(log::advance_head(here, &empty, &grown));
+    if !is_placed {
+        folded = folded.push(event::assign(here, &places));
+    }
+    must(&db, folded).await;
     let again = batch().push(event::assign(here, &places));
     assert_eq!(
         commit(&db, again).await.unwrap(),
@@ -309,8 +326,18 @@ async fn an_event_gets_its_place_once(place: TestDb) {
     let integrated = event::integrated(&db, here, 1, 0, 10).await.unwrap();
     let positions: Vec<_> = integrated.iter().map(|row| row.position.unwrap()).collect();
     assert_eq!(positions, [0, 1, 2]);
+    let taken = batch().push(event::take_pending(here, integrated[0].id));
+    assert_eq!(
+        commit(&db, taken).await.unwrap(),
+        refused("pending", false, false)
+    );
     assert!(event::pending(&db, here, 10).await.unwrap().is_empty());
     assert_eq!(event::pending(&db, there, 10).await.unwrap().len(), 3);
+    assert_eq!(event::count_pending(&db, 10).await.unwrap(), 3);
+    let waiting = event::find(&db, there, EventId::from_bytes([1; 16]))
+        .await
+        .unwrap();
+    assert_eq!(waiting.unwrap().position, None);
     assert_eq!(
         event::find(&db, there, EventId::from_bytes([9; 16]))
             .await
