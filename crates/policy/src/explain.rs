@@ -165,7 +165,9 @@ fn describe(reason: DenyReason, decision: &Decision) -> String {
                 .to_owned()
         }
         DenyReason::ManifestNotAccepted => {
-            "the tool is not the one that was accepted; look at it, and accept its new manifest".to_owned()
+            "the tool was not shown yet, or is not the one that was accepted: list the server's tools once, or look at \
+             what changed and accept its new manifest"
+                .to_owned()
         }
         DenyReason::ConnectionRefused => "policy does not permit `use_connection`".to_owned(),
         DenyReason::ConnectionNotGranted => {

@@ -185,6 +185,9 @@ impl Node {
         if let Err(error) = jobs::integrator::run(&self.app).await {
             tracing::warn!(%error, "the last events were not folded into the log; the next start does it");
         }
+        if let Err(error) = jobs::integrator::give_up(&self.app).await {
+            tracing::warn!(%error, "the log goes on only when the lease of this node runs out");
+        }
         self.app.sinks.deliver(self.app.clock.now()).await;
         self.app.db.close().await;
     }

@@ -130,7 +130,8 @@ fn sentence(decision: &Decision, resource: &Resource) -> String {
         }
         Some(DenyReason::ConnectionRefused) => format!("policy does not permit the connection{connection}"),
         Some(DenyReason::ManifestNotAccepted) => format!(
-            "the server changed this tool; the owner of `{}` must accept it first",
+            "the server has not shown this tool yet, or changed it: list its tools once, or let the owner of `{}` \
+             accept the change",
             resource.name
         ),
         Some(DenyReason::ScopeRefused) => "a scope that this needs is no longer given".to_owned(),

@@ -57,6 +57,21 @@ async fn hold_lease(app: &App, now: Timestamp) -> Result<Option<u64>, Failure> {
         .map(|lease| lease.epoch))
 }
 
+/// Lets another node, or this one after a restart, go on at once. Without it, it waits for the lease to run out.
+///
+/// # Errors
+/// The database's.
+pub async fn give_up(app: &App) -> Result<(), Failure> {
+    let now = app.clock.now();
+    let held = lease::find(&app.db, NAME).await?;
+    if let Some(held) = held.filter(|held| held.holder == app.node && held.expires_at > now) {
+        let batch = app.batch(now).push(lease::take(NAME, &held, app.node, now));
+        // Somebody else has it: as good as given up.
+        let _ = app.db.commit(batch).await?;
+    }
+    Ok(())
+}
+
 async fn integrate_all(app: &App, served: &Served, epoch: u64, now: Timestamp) -> Result<(), Failure> {
     while integrate_some(app, served, epoch, now).await? {}
     Ok(())

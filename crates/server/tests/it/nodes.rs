@@ -279,6 +279,27 @@ async fn one_integrator_at_a_time_gives_every_event_one_place(place: Place) {
         own(&other, &estate).await.token();
         tokio::join!(estate.node.integrate(), other.integrate());
     }
+    // A node that stops gives its lease up, and the other goes on at once.
+    other.follow().await;
+    let waiting = own(&other, &estate).await.token();
+    let position = async || {
+        let id = claims(&waiting)["jti"].as_str().unwrap().replace("tok_", "evt_");
+        let event = estate
+            .admin("GET", &format!("/audit/events/{id}"), Value::Null)
+            .await;
+        event["position"].as_u64()
+    };
+    other.integrate().await;
+    assert_eq!(position().await, None, "the first node holds the lease");
+    chancery_server::jobs::integrator::give_up(&estate.node.app)
+        .await
+        .unwrap();
+    other.integrate().await;
+    assert!(position().await.is_some());
+    chancery_server::jobs::integrator::give_up(&other.app)
+        .await
+        .unwrap();
+    estate.node.integrate().await;
     // The lease runs out, and the other node takes over where the first left off.
     let past = Ttl::from_seconds(11);
     other.advance(past).await;
