@@ -611,7 +611,7 @@ async fn every_call_and_its_end_are_recorded_and_no_key_is(place: Place) {
         if ended == decided.len() {
             break;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     assert_eq!(ended, decided.len());
     let everything = bank
@@ -638,7 +638,7 @@ async fn a_client_that_goes_away_does_not_take_the_record_with_it(place: Place) 
         if bank.estate.events("call.ended").await.len() == decided {
             return;
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
     panic!("the end of the call was not recorded");
 }

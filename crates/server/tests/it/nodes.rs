@@ -280,6 +280,9 @@ async fn one_integrator_at_a_time_gives_every_event_one_place(place: Place) {
         tokio::join!(estate.node.integrate(), other.integrate());
     }
     // A node that stops gives its lease up, and the other goes on at once.
+    let give_up = chancery_server::jobs::integrator::give_up;
+    give_up(&other.app).await.unwrap();
+    estate.node.integrate().await;
     other.follow().await;
     let waiting = own(&other, &estate).await.token();
     let position = async || {
@@ -291,14 +294,10 @@ async fn one_integrator_at_a_time_gives_every_event_one_place(place: Place) {
     };
     other.integrate().await;
     assert_eq!(position().await, None, "the first node holds the lease");
-    chancery_server::jobs::integrator::give_up(&estate.node.app)
-        .await
-        .unwrap();
+    give_up(&estate.node.app).await.unwrap();
     other.integrate().await;
     assert!(position().await.is_some());
-    chancery_server::jobs::integrator::give_up(&other.app)
-        .await
-        .unwrap();
+    give_up(&other.app).await.unwrap();
     estate.node.integrate().await;
     // The lease runs out, and the other node takes over where the first left off.
     let past = Ttl::from_seconds(11);
