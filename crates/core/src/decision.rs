@@ -151,4 +151,6 @@ pub enum DenyReason {
     AccountMissing,
     /// The arguments do not fit, or cannot be evaluated.
     ArgumentsRefused,
+    /// Policy denies it now, and would permit it with a person's yes.
+    ApprovalRequired,
 }

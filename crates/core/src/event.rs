@@ -135,6 +135,20 @@ pub enum EventKind {
     VaultRotated,
     /// The root key was replaced.
     RootKeyRotated,
+    /// A person's yes was asked for.
+    ApprovalRequested,
+    /// A person said yes.
+    ApprovalGiven,
+    /// A person said no.
+    ApprovalDenied,
+    /// Nobody answered or used it in time, or what it hung on is gone.
+    ApprovalExpired,
+    /// Nobody had answered for a while, and more people were told.
+    ApprovalEscalated,
+    /// What was approved was done.
+    ApprovalUsed,
+    /// What is stored of a request is not what was asked: somebody changed it behind our back.
+    ApprovalTampered,
 }
 
 /// What was done to a noun.
@@ -196,6 +210,13 @@ impl fmt::Display for EventKind {
             Self::VaultRotationStarted => f.write_str("vault.rotation_started"),
             Self::VaultRotated => f.write_str("vault.rotated"),
             Self::RootKeyRotated => f.write_str("root_key.rotated"),
+            Self::ApprovalRequested => f.write_str("approval.requested"),
+            Self::ApprovalGiven => f.write_str("approval.given"),
+            Self::ApprovalDenied => f.write_str("approval.denied"),
+            Self::ApprovalExpired => f.write_str("approval.expired"),
+            Self::ApprovalEscalated => f.write_str("approval.escalated"),
+            Self::ApprovalUsed => f.write_str("approval.used"),
+            Self::ApprovalTampered => f.write_str("approval.tampered"),
         }
     }
 }

@@ -114,6 +114,8 @@ ids! {
     TokenFamilyId = "fam_";
     /// A pending authorization request.
     AuthorizationRequestId = "req_";
+    /// A request for a person's yes.
+    ApprovalId = "apr_";
     /// A decision.
     DecisionId = "dec_";
     /// An issued token (`jti`). It shares its bytes with the decision that permitted it.

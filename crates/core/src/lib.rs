@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod agent;
+pub mod approval;
 pub mod assurance;
 pub mod binding;
 pub mod blueprint;

@@ -1,6 +1,7 @@
 //! A proposal: a token that the protocol's rules allow and policy has still to decide on.
 
 use crate::actor::Chain;
+use crate::approval::ApprovalFacts;
 use crate::assurance::{AgentAssurance, UserAssurance};
 use crate::call::CallFacts;
 use crate::id::{
@@ -53,6 +54,9 @@ pub struct Facts {
     /// The person, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<UserFacts>,
+    /// The yes of people, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalFacts>,
     /// Agents of the chain by name, the current actor first.
     pub chain: Vec<Name>,
     /// The resource the token is for, or used at; `None` for an agent token.
@@ -137,6 +141,8 @@ pub enum GrantType {
     ClientCredentials,
     /// RFC 8693 §2.1.
     TokenExchange,
+    /// OpenID Connect CIBA §10.1.
+    Ciba,
 }
 
 impl GrantType {
@@ -145,6 +151,7 @@ impl GrantType {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange => "token_exchange",
+            Self::Ciba => "ciba",
         }
     }
 }

@@ -6,11 +6,13 @@
 pub(crate) mod known;
 
 use crate::call_entities::Called;
-use crate::decide::limited;
+use crate::decide::{NeedsApproval, limited};
 use crate::entities::{self, FactError, Kind};
+use crate::hypothesis;
 use crate::permit::UsePermit;
 use crate::set::PolicySet;
 use cedar_policy as cedar;
+use chancery_core::approval::Requirement;
 use chancery_core::call::{Obstacle, UsePlan, UseProposal};
 use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
 use chancery_core::proposal::Facts;
@@ -23,6 +25,8 @@ pub enum UseVerdict {
     Permit(Box<UsePermit>),
     /// It may not. The decision says why.
     Deny(Box<Decision>),
+    /// It may not now, and may with the yes of people.
+    NeedsApproval(Box<NeedsApproval<UsePlan>>),
 }
 
 /// What came out of evaluating a call.
@@ -47,6 +51,30 @@ pub fn decide_use(set: &PolicySet, proposal: UseProposal) -> UseVerdict {
     if evaluation.reason.is_none() && !fits(&facts, &plan) {
         evaluation.reason = Some(DenyReason::ConnectionRefused);
     }
+    let wanted = wanted(set, &facts, &plan, &evaluation);
+    if wanted.is_none() && evaluation.reason.is_some() {
+        // What else is in the way is cured first.
+        let best = hypothesis::best(set, &facts);
+        let other = best.and_then(|facts| evaluate_use(set, &facts).reason);
+        evaluation.reason = other.filter(|reason| is_curable(*reason)).or(evaluation.reason);
+    }
+    if let Some(requirement) = wanted {
+        let decision = Decision {
+            id: decision,
+            outcome: DecisionOutcome::Deny,
+            rows: evaluation.rows,
+            actions: evaluation.actions,
+            reason: Some(DenyReason::ApprovalRequired),
+            policy_set: set.hash().to_owned(),
+            facts,
+        };
+        return UseVerdict::NeedsApproval(Box::new(NeedsApproval {
+            given: decision.facts.asked.clone().unwrap_or_default(),
+            decision,
+            plan,
+            requirement,
+        }));
+    }
     let outcome = match evaluation.reason {
         None => DecisionOutcome::Permit,
         Some(_) => DecisionOutcome::Deny,
@@ -64,6 +92,29 @@ pub fn decide_use(set: &PolicySet, proposal: UseProposal) -> UseVerdict {
         DecisionOutcome::Permit => UseVerdict::Permit(Box::new(UsePermit::new(decision, plan))),
         DecisionOutcome::Deny => UseVerdict::Deny(Box::new(decision)),
     }
+}
+
+/// Whether somebody can do something about a refusal before anybody is asked for a yes.
+const fn is_curable(reason: DenyReason) -> bool {
+    matches!(
+        reason,
+        DenyReason::InsufficientScope | DenyReason::ConnectionNotGranted | DenyReason::AccountMissing
+    )
+}
+
+/// What yes would turn a denied call into a permitted one.
+fn wanted(
+    set: &PolicySet,
+    facts: &Facts,
+    plan: &UsePlan,
+    evaluation: &UseEvaluation,
+) -> Option<Requirement> {
+    evaluation.reason?;
+    // SECURITY: as for tokens, what could not be evaluated is refused.
+    if evaluation.actions.iter().any(|row| !row.errors.is_empty()) || !fits(facts, plan) {
+        return None;
+    }
+    hypothesis::requirement(set, facts, |facts| evaluate_use(set, facts).reason.is_none())
 }
 
 /// Evaluates the facts of a call against a set.
@@ -102,6 +153,14 @@ pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
 /// Whether a call could be permitted with some arguments; those in the facts are not looked at. `false` only if
 /// every value of every argument would be refused.
 pub fn visible(set: &PolicySet, facts: &Facts) -> bool {
+    if visible_as_it_is(set, facts) {
+        return true;
+    }
+    // What a yes would permit is there to be asked for.
+    hypothesis::best(set, facts).is_some_and(|facts| visible_as_it_is(set, &facts))
+}
+
+fn visible_as_it_is(set: &PolicySet, facts: &Facts) -> bool {
     if !set.reads_arguments(facts) {
         return evaluate_use(set, facts).reason.is_none();
     }

@@ -106,6 +106,9 @@ impl<'a> Called<'a> {
                 .iter()
                 .filter_map(|(name, value)| Some(text(name, value.as_ref()?))),
         );
+        if let Some(approval) = &self.facts.approval {
+            pairs.push(entities::yes(approval, self.facts.now)?);
+        }
         Context::from_pairs(pairs).map_err(FactError::of)
     }
 

@@ -2,13 +2,15 @@
 //! were asked for by name.
 
 use crate::entities::{self, FactError, Kind};
+use crate::hypothesis;
 use crate::memory::Evaluation;
 use crate::permit::Permit;
 use crate::set::PolicySet;
 use cedar_policy as cedar;
+use chancery_core::approval::Requirement;
 use chancery_core::decision::{Decision, DecisionOutcome, DenyReason, ScopeRow};
 use chancery_core::name::Name;
-use chancery_core::proposal::{Audience, Facts, Proposal};
+use chancery_core::proposal::{Audience, Facts, Proposal, TokenPlan};
 use chancery_core::scope::{Authority, Scope};
 
 /// What policy says of a proposal.
@@ -18,6 +20,21 @@ pub enum Verdict {
     Permit(Box<Permit>),
     /// It may not. The decision says why.
     Deny(Box<Decision>),
+    /// It may not now, and may with the yes of people.
+    NeedsApproval(Box<NeedsApproval<TokenPlan>>),
+}
+
+/// A decision that denies, and what would turn it.
+#[derive(Debug)]
+pub struct NeedsApproval<P> {
+    /// The decision as it is now. Its rows say what would be given.
+    pub decision: Decision,
+    /// What would be done with a yes.
+    pub plan: P,
+    /// What would be given.
+    pub given: Authority,
+    /// Whose yes, as far as policy says.
+    pub requirement: Requirement,
 }
 
 /// Decides on a proposal. Pure: the same set and facts give the same outcome, so that a stored decision can
@@ -29,7 +46,33 @@ pub fn decide(set: &PolicySet, proposal: Proposal) -> Verdict {
         plan,
     } = proposal;
     let for_chancery = plan.audience == Audience::Chancery;
-    let (rows, reason) = evaluate(set, &facts, for_chancery);
+    let (rows, mut reason) = evaluate(set, &facts, for_chancery);
+    if let Some(wanted) = wanted(set, &facts, for_chancery, (&rows, reason)) {
+        let decision = Decision {
+            id: decision,
+            outcome: DecisionOutcome::Deny,
+            rows,
+            actions: Vec::new(),
+            reason: Some(DenyReason::ApprovalRequired),
+            policy_set: set.hash().to_owned(),
+            facts,
+        };
+        let (given, requirement) = wanted;
+        return Verdict::NeedsApproval(Box::new(NeedsApproval {
+            decision,
+            plan,
+            given,
+            requirement,
+        }));
+    }
+    if reason.is_some() {
+        // A person's consent comes before somebody else's yes.
+        let best = hypothesis::best(set, &facts);
+        let other = best.and_then(|facts| evaluate_now(set, &facts, for_chancery).1);
+        reason = other
+            .filter(|reason| *reason == DenyReason::ConsentRequired)
+            .or(reason);
+    }
     let outcome = if reason.is_none() {
         DecisionOutcome::Permit
     } else {
@@ -53,6 +96,26 @@ pub fn decide(set: &PolicySet, proposal: Proposal) -> Verdict {
     }
 }
 
+/// What a yes would give, and what yes it takes. `None` if nothing is denied, or no yes would cure it.
+fn wanted(
+    set: &PolicySet,
+    facts: &Facts,
+    for_chancery: bool,
+    (rows, reason): (&[ScopeRow], Option<DenyReason>),
+) -> Option<(Authority, Requirement)> {
+    reason?;
+    // SECURITY: what could not be evaluated is refused; a yes to it would be a yes to something nobody understood.
+    if rows.iter().any(|row| !row.errors.is_empty()) {
+        return None;
+    }
+    let requirement = hypothesis::requirement(set, facts, |facts| {
+        evaluate_now(set, facts, for_chancery).1.is_none()
+    })?;
+    let facts = hypothesis::with(set, facts, &requirement);
+    let (rows, _) = evaluate_now(set, &facts, for_chancery);
+    Some((given(&rows), requirement))
+}
+
 /// Evaluates stored facts again, of a token or of a call, by the very functions that decide live.
 pub fn evaluate_again(set: &PolicySet, facts: &Facts) -> DecisionOutcome {
     let reason = if facts.call.is_some() {
@@ -65,7 +128,7 @@ pub fn evaluate_again(set: &PolicySet, facts: &Facts) -> DecisionOutcome {
 
 /// Evaluates stored facts against a set: the rows, and the reason to refuse if there is one.
 pub fn evaluate(set: &PolicySet, facts: &Facts, for_chancery: bool) -> (Vec<ScopeRow>, Option<DenyReason>) {
-    if set.index.depends_on_time() {
+    if set.index.depends_on_time() || facts.approval.is_some() {
         return evaluate_now(set, facts, for_chancery);
     }
     set.memory

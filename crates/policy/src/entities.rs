@@ -1,6 +1,7 @@
 //! Facts as Cedar entities and context.
 
 use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Value};
+use chancery_core::approval::ApprovalFacts;
 use chancery_core::name::Name;
 use chancery_core::proposal::{Facts, ResourceFacts, UserFacts};
 use chancery_core::resource::Sensitivity;
@@ -54,6 +55,7 @@ pub(crate) enum Kind {
     Decimal,
     Flag,
     Texts,
+    Approval,
 }
 
 /// The entities of any request of an agent, in the order in which they are found.
@@ -106,7 +108,26 @@ pub(crate) fn issue_context(facts: &Facts, with_now: bool) -> Result<Context, Fa
             Value::new_entity_uid(uid(Kind::Agent, from.as_str())),
         ));
     }
+    if let Some(approval) = &facts.approval {
+        pairs.push(yes(approval, facts.now)?);
+    }
     Context::from_pairs(pairs).map_err(FactError::of)
+}
+
+/// The yes of people, as context.
+pub(crate) fn yes(approval: &ApprovalFacts, now: Timestamp) -> Result<(String, Value), FactError> {
+    let age = i64::try_from(now.since(approval.given_at).as_seconds()).unwrap_or(i64::MAX);
+    let approvers = approval.approvers.iter();
+    let approvers = approvers.map(|name| Value::new_entity_uid(uid(Kind::User, name.as_str())));
+    let methods = approval.methods.iter();
+    let methods = methods.map(|method| Value::new_string(method.as_str().to_owned()));
+    let record = Value::new_record([
+        ("approvers".to_owned(), Value::new_set(approvers)),
+        ("count".to_owned(), Value::new_long(approval.count.into())),
+        ("methods".to_owned(), Value::new_set(methods)),
+        ("age".to_owned(), Value::new_long(age)),
+    ]);
+    Ok(("approval".to_owned(), record.map_err(FactError::of)?))
 }
 
 /// What the context of every request of an agent has: who asks, for whom, when. The exact time is left out where no
@@ -231,6 +252,7 @@ static TYPES: LazyLock<HashMap<Kind, EntityTypeName>> = LazyLock::new(|| {
         (Kind::Decimal, "Decimal"),
         (Kind::Flag, "Flag"),
         (Kind::Texts, "Texts"),
+        (Kind::Approval, "Approval"),
     ];
     let parse = |(kind, name): (Kind, &str)| Some((kind, EntityTypeName::from_str(name).ok()?));
     names.into_iter().filter_map(parse).collect()
@@ -242,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_type() {
-        assert_eq!(TYPES.len(), 22);
+        assert_eq!(TYPES.len(), 23);
         for (kind, name) in TYPES.iter() {
             assert_eq!(format!("{kind:?}"), name.to_string());
         }

@@ -176,6 +176,9 @@ fn describe(reason: DenyReason, decision: &Decision) -> String {
         DenyReason::AccountMissing => {
             "there is no account to use: `chancery account set CONNECTION`, also if it needs consent again".to_owned()
         }
+        DenyReason::ApprovalRequired => {
+            "policy permits it only with a person's yes, which was asked for".to_owned()
+        }
         DenyReason::ArgumentsRefused => {
             "the arguments do not fit the tool's schema, or cannot be evaluated".to_owned()
         }

@@ -6,6 +6,7 @@
 //! - [`mod@set`]: parse, validate and index a set once; [`mod@slice`] finds the few policies that can match.
 //! - [`decide`](mod@decide): a proposal becomes a [`Permit`] or a stored deny.
 //! - [`call`](mod@call): the same for the use of a token at a resource that Chancery stands before.
+//! - [`approve`]: who may say yes or no to what needs a person's yes.
 //! - [`manage`]: the same for management requests.
 //! - [`explain`]: the `why` table of a decision.
 //!
@@ -14,9 +15,11 @@
 
 mod call_entities;
 mod entities;
+mod hypothesis;
 mod memory;
 mod reads;
 
+pub mod approve;
 pub mod call;
 pub mod decide;
 pub mod explain;
@@ -26,7 +29,8 @@ pub mod set;
 pub mod slice;
 
 pub use call::{UseVerdict, decide_use, visible};
-pub use decide::{Verdict, decide, evaluate_again};
+pub use approve::{ApprovalAnswer, ApprovalPermit};
+pub use decide::{NeedsApproval, Verdict, decide, evaluate_again};
 pub use manage::{ManagementAction, ManagementPermit, ManagementRequest, Manager};
 pub use permit::{Permit, UsePermit};
 pub use set::{PolicyError, PolicySet};

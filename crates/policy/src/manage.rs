@@ -112,6 +112,51 @@ impl ManagementAction {
     }
 }
 
+impl Manager {
+    /// The principal.
+    pub(crate) fn entity(&self) -> Option<Entity> {
+        let parents = self.parents();
+        match self {
+            Self::User { name, .. } => {
+                let text = |key: &str, value: &str| (key.to_owned(), Value::new_string(value.to_owned()));
+                let attributes = [text("issuer", ""), text("assurance", "verified")];
+                let uid = entities::uid(Kind::User, name.as_str());
+                Entity::new_with_tags(uid, attributes, parents, []).ok()
+            }
+            Self::Agent { name } => {
+                Entity::new_with_tags(entities::uid(Kind::Agent, name.as_str()), [], parents, []).ok()
+            }
+            Self::Local => Entity::new_with_tags(entities::uid(Kind::Service, "local"), [], parents, []).ok(),
+        }
+    }
+
+    /// What the principal is in.
+    pub(crate) fn parents(&self) -> Vec<cedar::EntityUid> {
+        match self {
+            Self::User { roles, groups, .. } => {
+                let roles = roles.iter().map(|role| entities::uid(Kind::Role, role.as_str()));
+                roles
+                    .chain(groups.iter().map(|group| entities::uid(Kind::Group, group)))
+                    .collect()
+            }
+            Self::Agent { .. } => Vec::new(),
+            Self::Local => vec![entities::uid(Kind::Role, ADMINISTRATOR)],
+        }
+    }
+
+    /// Whether it answers for what this owner answers for.
+    pub(crate) fn owns(&self, owner: Option<&Name>) -> bool {
+        let (Self::User { name, groups, .. }, Some(owner)) = (self, owner) else {
+            return false;
+        };
+        owner == name
+            || owner
+                .as_str()
+                .strip_prefix("group:")
+                .is_some_and(|group| groups.contains(group))
+    }
+}
+
 /// Proof that policy permitted one management action. Only [`decide`] builds one.
 #[derive(Debug)]
 pub struct ManagementPermit {
@@ -133,12 +178,12 @@ impl ManagementPermit {
 
 /// A management request that policy refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policy does not permit `{action}` on this {noun}")]
+#[error("policy does not permit `{action}` on this {what}")]
 pub struct ManagementDenied {
     /// What was asked.
     pub action: &'static str,
-    /// On what.
-    pub noun: Noun,
+    /// On what kind of thing.
+    pub what: &'static str,
     /// The policies that forbade it; empty if none permitted it.
     pub policies: Vec<String>,
 }
@@ -154,7 +199,7 @@ pub fn decide(
 ) -> Result<ManagementPermit, ManagementDenied> {
     let denied = |policies| ManagementDenied {
         action: action.as_str(),
-        noun: request.noun,
+        what: request.noun.as_str(),
         policies,
     };
     let Some(response) = ask(set, request, action) else {
@@ -173,16 +218,16 @@ pub fn decide(
 }
 
 fn ask(set: &PolicySet, request: &ManagementRequest, action: ManagementAction) -> Option<cedar::Response> {
-    let principal = principal(&request.manager)?;
+    let principal = request.manager.entity()?;
     let mut principals = vec![principal.uid()];
-    principals.extend(parents(&request.manager));
+    principals.extend(request.manager.parents());
     let record = record(request)?;
     let resources = [record.uid()];
     let action = entities::uid(Kind::Action, action.as_str());
     let slice = set.index.slice(&action, &principals, &resources);
     let entities = set.actions.clone().add_entities([principal, record], None).ok()?;
     let context = cedar::Context::from_pairs([
-        ("owns".to_owned(), Value::new_bool(owns(request))),
+        ("owns".to_owned(), Value::new_bool(request.manager.owns(request.owner.as_ref()))),
         ("now".to_owned(), entities::datetime(request.now)),
     ])
     .ok()?;
@@ -213,50 +258,11 @@ pub(crate) fn repair_request(manager: Manager) -> ManagementRequest {
     }
 }
 
-fn principal(manager: &Manager) -> Option<Entity> {
-    let parents = parents(manager);
-    match manager {
-        Manager::User { name, .. } => {
-            let text = |key: &str, value: &str| (key.to_owned(), Value::new_string(value.to_owned()));
-            let attributes = [text("issuer", ""), text("assurance", "verified")];
-            Entity::new_with_tags(entities::uid(Kind::User, name.as_str()), attributes, parents, []).ok()
-        }
-        Manager::Agent { name } => {
-            Entity::new_with_tags(entities::uid(Kind::Agent, name.as_str()), [], parents, []).ok()
-        }
-        Manager::Local => Entity::new_with_tags(entities::uid(Kind::Service, "local"), [], parents, []).ok(),
-    }
-}
-
-fn parents(manager: &Manager) -> Vec<cedar::EntityUid> {
-    match manager {
-        Manager::User { roles, groups, .. } => {
-            let roles = roles.iter().map(|role| entities::uid(Kind::Role, role.as_str()));
-            roles
-                .chain(groups.iter().map(|group| entities::uid(Kind::Group, group)))
-                .collect()
-        }
-        Manager::Agent { .. } => Vec::new(),
-        Manager::Local => vec![entities::uid(Kind::Role, ADMINISTRATOR)],
-    }
-}
-
 fn record(request: &ManagementRequest) -> Option<Entity> {
     let text = |key: &str, value: &str| (key.to_owned(), Value::new_string(value.to_owned()));
     let attributes = [text("noun", request.noun.as_str()), text("name", &request.name)];
     let id = format!("{}:{}", request.noun, request.name);
     Entity::new_with_tags(entities::uid(Kind::Record, &id), attributes, [], []).ok()
-}
-
-fn owns(request: &ManagementRequest) -> bool {
-    let (Manager::User { name, groups, .. }, Some(owner)) = (&request.manager, &request.owner) else {
-        return false;
-    };
-    owner == name
-        || owner
-            .as_str()
-            .strip_prefix("group:")
-            .is_some_and(|group| groups.contains(group))
 }
 
 #[cfg(test)]

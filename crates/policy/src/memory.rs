@@ -116,6 +116,7 @@ fn are_same(left: &Facts, right: &Facts) -> bool {
         assurance,
         instance,
         user,
+        approval,
         chain,
         resource,
         scopes,
@@ -135,6 +136,7 @@ fn are_same(left: &Facts, right: &Facts) -> bool {
         && are_same_calls(call.as_ref(), right.call.as_ref())
         && (instance, chain, resource) == (&right.instance, &right.chain, &right.resource)
         && (scopes, asked, limits) == (&right.scopes, &right.asked, &right.limits)
+        && *approval == right.approval
 }
 
 fn are_same_calls(left: Option<&CallFacts>, right: Option<&CallFacts>) -> bool {
@@ -186,6 +188,9 @@ mod tests {
             "user": {
                 "name": "alice", "issuer": "company", "roles": ["editor"], "groups": ["staff"],
                 "attributes": { "site": "berlin" }, "as_of": 1_699_999_999_000_000_i64, "assurance": "verified"
+            },
+            "approval": {
+                "approvers": ["carol"], "count": 1, "methods": ["page"], "given_at": 1_699_999_999_000_000_i64
             },
             "chain": ["bot", "planner"], "resource": { "name": "notes", "owner": "group:lab" },
             "call": {

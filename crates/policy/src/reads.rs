@@ -28,6 +28,28 @@ pub(crate) fn attribute(policy: &cedar::Policy, name: &'static str) -> bool {
     walk.reads
 }
 
+/// The people whom a policy names anywhere.
+pub(crate) fn people(policy: &cedar::Policy) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    if let Ok(policy) = policy.to_json() {
+        named(&policy, &mut found);
+    }
+    found
+}
+
+fn named(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| named(item, found)),
+        Value::Object(members) => {
+            if members.get("type").and_then(Value::as_str) == Some("User") {
+                found.extend(members.get("id").and_then(Value::as_str).map(str::to_owned));
+            }
+            members.values().for_each(|member| named(member, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 #[derive(Debug)]
 struct Walk {
     attribute: &'static str,
@@ -93,6 +115,8 @@ fn of_context(operands: &Value) -> bool {
 const ARGUMENTS: &str = "arguments";
 /// The exact time.
 pub(crate) const NOW: &str = "now";
+/// The yes of people.
+pub(crate) const APPROVAL: &str = "approval";
 /// How long ago the issuer vouched for a person.
 pub(crate) const AGE: &str = "user_facts_age";
 

@@ -19,6 +19,9 @@ pub(crate) struct Index {
     reads: HashMap<cedar::PolicyId, BTreeSet<String>>,
     reads_now: bool,
     reads_age: bool,
+    reads_approval: bool,
+    /// People whom policies that read a yes name.
+    approvers: BTreeSet<String>,
     slices: RwLock<HashMap<Vec<usize>, Arc<cedar::PolicySet>>>,
 }
 
@@ -50,6 +53,12 @@ impl Index {
         Self {
             reads_now: any_reads(&policies, reads::NOW),
             reads_age: any_reads(&policies, reads::AGE),
+            reads_approval: any_reads(&policies, reads::APPROVAL),
+            approvers: policies
+                .iter()
+                .filter(|policy| reads::attribute(policy, reads::APPROVAL))
+                .flat_map(reads::people)
+                .collect(),
             policies,
             by_action,
             reads,
@@ -97,6 +106,16 @@ impl Index {
     /// Whether what comes out may differ from one moment to the next within an hour.
     pub(crate) const fn depends_on_time(&self) -> bool {
         self.reads_now || self.reads_age
+    }
+
+    /// Whether any policy reads the yes of people.
+    pub(crate) const fn reads_approval(&self) -> bool {
+        self.reads_approval
+    }
+
+    /// The people whom policies that read a yes name.
+    pub(crate) fn approvers(&self) -> impl Iterator<Item = &str> {
+        self.approvers.iter().map(String::as_str)
     }
 
     /// Whether any policy of a slice reads arguments of a call.

@@ -222,6 +222,7 @@ fn reason(reason: DenyReason) -> &'static str {
         DenyReason::ConnectionNotGranted => "connection_not_granted",
         DenyReason::AccountMissing => "account_missing",
         DenyReason::ArgumentsRefused => "arguments_refused",
+        DenyReason::ApprovalRequired => "approval_required",
     }
 }
 

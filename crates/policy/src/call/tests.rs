@@ -57,6 +57,7 @@ fn facts() -> Facts {
         assurance: AgentAssurance::Runtime,
         instance: BTreeMap::new(),
         user: None,
+        approval: None,
         chain: vec![name("bot"), name("planner")],
         resource: Some(ResourceFacts {
             name: name("bank"),
@@ -146,6 +147,7 @@ fn decision(set: &PolicySet, facts: Facts) -> Decision {
     match decide_use(set, proposal) {
         UseVerdict::Permit(permit) => permit.decision().clone(),
         UseVerdict::Deny(decision) => *decision,
+        UseVerdict::NeedsApproval(needed) => needed.decision,
     }
 }
 
@@ -293,6 +295,7 @@ fn a_plan_with_another_connection_than_policy_saw_is_refused() {
     let refused = |proposal| match decide_use(&default_set(), proposal) {
         UseVerdict::Permit(_) => panic!("permitted"),
         UseVerdict::Deny(decision) => decision.reason,
+        UseVerdict::NeedsApproval(_) => panic!("no policy reads a yes"),
     };
     let without = plan(&super::tests::facts());
     assert_eq!(
@@ -423,3 +426,26 @@ fn an_explanation_names_the_target_and_the_argument_that_decided() {
 }
 
 mod visibility;
+
+/// Payments over 100 need a yes.
+const PAYMENTS: &str = r#"@id("over-100") forbid (principal is Agent, action == Action::"call_tool", resource == Tool::"bank:pay")
+    unless { context.arguments.number.hasTag("amount") && (context.arguments.number.getTag("amount") <= 100
+             || (context has approval && context.approval.count >= 1)) };"#;
+
+#[test]
+fn a_payment_over_a_limit_needs_a_yes_and_a_small_one_does_not() {
+    let set = set_with(PAYMENTS);
+    let paying = |amount: i64| with(&[("amount", Argument::Number(amount))]);
+    assert_eq!(reason(&set, paying(100)), None);
+    assert_eq!(reason(&set, paying(101)), Some(DenyReason::ApprovalRequired));
+    assert_eq!(reason(&set, with(&[])), Some(DenyReason::CallRefused));
+    assert!(visible(&set, &with(&[])), "what a yes would permit is listed");
+}
+
+#[test]
+fn a_token_that_lacks_scopes_is_told_so_before_anybody_is_asked() {
+    let set = set_with(PAYMENTS);
+    let mut facts = with(&[("amount", Argument::Number(500))]);
+    facts.limits.parent = Some(authority("bank:read"));
+    assert_eq!(reason(&set, facts), Some(DenyReason::InsufficientScope));
+}

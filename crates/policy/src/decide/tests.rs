@@ -1,4 +1,5 @@
 use super::*;
+use chancery_core::approval::{ApprovalFacts, ApprovalMethod};
 use chancery_core::assurance::{AgentAssurance, UserAssurance};
 use chancery_core::id::{AgentId, ClientId, DecisionId, Id as _, TenantId};
 use chancery_core::lineage::Lineage;
@@ -45,6 +46,7 @@ fn facts() -> Facts {
         assurance: AgentAssurance::Runtime,
         instance: BTreeMap::new(),
         user: None,
+        approval: None,
         chain: vec![name("bot")],
         resource: Some(ResourceFacts {
             name: name("notes"),
@@ -111,6 +113,7 @@ fn deny_reason(set: &PolicySet, facts: Facts) -> Option<DenyReason> {
     match decide(set, proposal(facts)) {
         Verdict::Permit(_) => None,
         Verdict::Deny(decision) => decision.reason,
+        Verdict::NeedsApproval(needed) => needed.decision.reason,
     }
 }
 
@@ -298,4 +301,97 @@ proptest! {
         let whole = answer(&set.authorizer.is_authorized(&request, &set.index.whole(), &evaluator.entities));
         prop_assert_eq!((sliced.allowed, sliced.policies), (whole.allowed, whole.policies));
     }
+}
+
+fn with_policy(policy: &str) -> PolicySet {
+    PolicySet::compile(&format!("{}\n{policy}", crate::DEFAULT_POLICIES)).unwrap()
+}
+
+fn needed(set: &PolicySet, facts: Facts) -> NeedsApproval<TokenPlan> {
+    match decide(set, proposal(facts)) {
+        Verdict::NeedsApproval(needed) => *needed,
+        other @ (Verdict::Permit(_) | Verdict::Deny(_)) => panic!("{other:?}"),
+    }
+}
+
+fn yes(count: u32, methods: &[ApprovalMethod]) -> ApprovalFacts {
+    ApprovalFacts {
+        id: None,
+        approvers: BTreeSet::from([name("carol")]),
+        count,
+        methods: methods.iter().copied().collect(),
+        given_at: Timestamp::from_seconds(1_799_999_990),
+    }
+}
+
+const NEEDS_A_YES: &str = r#"@id("yes") forbid (principal is Agent, action == Action::"issue_token", resource)
+    unless { context has approval && context.approval.count >= 2 && context.approval.methods.contains("number")
+             && context.approval.approvers.contains(User::"cfo") };"#;
+
+#[test]
+fn what_a_yes_would_permit_needs_approval_and_says_which() {
+    let needed = needed(&with_policy(NEEDS_A_YES), facts());
+    assert_eq!(needed.requirement.count, 2);
+    assert_eq!(needed.requirement.methods, BTreeSet::from([ApprovalMethod::Number]));
+    assert_eq!(needed.given, authority("notes:read"));
+    assert_eq!(needed.decision.outcome, DecisionOutcome::Deny);
+    assert_eq!(needed.decision.reason, Some(DenyReason::ApprovalRequired));
+}
+
+#[test]
+fn a_real_yes_is_judged_as_it_is() {
+    let set = with_policy(NEEDS_A_YES);
+    let outcome = |approval: ApprovalFacts| {
+        let facts = Facts { approval: Some(approval), ..facts() };
+        deny_reason(&set, facts)
+    };
+    let mut enough = yes(2, &[ApprovalMethod::Number]);
+    assert_eq!(outcome(enough.clone()), Some(DenyReason::ScopeRefused));
+    enough.approvers.insert(name("cfo"));
+    assert_eq!(outcome(enough.clone()), None);
+    assert_eq!(outcome(ApprovalFacts { count: 1, ..enough.clone() }), Some(DenyReason::ScopeRefused));
+    let other_way = BTreeSet::from([ApprovalMethod::Page]);
+    assert_eq!(outcome(ApprovalFacts { methods: other_way, ..enough }), Some(DenyReason::ScopeRefused));
+}
+
+#[test]
+fn a_yes_that_grows_old_is_not_remembered_as_fresh() {
+    let set = with_policy(
+        r#"@id("fresh") forbid (principal is Agent, action == Action::"issue_token", resource)
+           unless { context has approval && context.approval.age < 60 };"#,
+    );
+    let at = |now: i64| Facts {
+        approval: Some(yes(1, &[])),
+        now: Timestamp::from_seconds(now),
+        ..facts()
+    };
+    assert_eq!(deny_reason(&set, at(1_800_000_000)), None);
+    assert_eq!(deny_reason(&set, at(1_800_000_100)), Some(DenyReason::ScopeRefused));
+}
+
+#[test]
+fn no_yes_turns_the_floor_or_another_limit() {
+    let set = with_policy(NEEDS_A_YES);
+    let claimed = Facts { assurance: AgentAssurance::Claimed, ..facts() };
+    assert_eq!(deny_reason(&set, claimed), Some(DenyReason::ScopeRefused));
+    let mut beyond = facts();
+    beyond.limits.ceiling = Authority::default();
+    assert_eq!(deny_reason(&set, beyond), Some(DenyReason::ScopeRefused));
+    let mut ungranted = facts();
+    ungranted.limits.grant = Some(Authority::default());
+    assert_eq!(deny_reason(&set, ungranted), Some(DenyReason::ConsentRequired));
+}
+
+#[test]
+fn what_cannot_be_evaluated_is_refused_and_nobody_is_asked() {
+    let broken = r#"@id("broken") forbid (principal is Agent, action == Action::"issue_token", resource)
+        when { context.hour + 9223372036854775807 > 0 && context.hour * 9223372036854775807 > 0 };"#;
+    let set = with_policy(&format!("{NEEDS_A_YES}\n{broken}"));
+    assert_eq!(deny_reason(&set, facts()), Some(DenyReason::ScopeRefused));
+}
+
+#[test]
+fn sets_that_read_no_yes_never_ask_for_one() {
+    let set = with_policy(r#"@id("no") forbid (principal is Agent, action == Action::"issue_token", resource);"#);
+    assert_eq!(deny_reason(&set, facts()), Some(DenyReason::ScopeRefused));
 }

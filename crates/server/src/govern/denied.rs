@@ -21,7 +21,7 @@ pub async fn record_denied(
 ) -> Result<(), Failure> {
     let now = app.clock.now();
     let content = serde_json::json!({
-        "request": asked, "action": denied.action, "noun": denied.noun, "policies": denied.policies,
+        "request": asked, "action": denied.action, "noun": denied.what, "policies": denied.policies,
     });
     let event = Event {
         id: EventId::generate(now, &*app.random),
