@@ -43,6 +43,8 @@ pub enum SystemActor {
     Gateway,
     /// Continuing from a backup.
     Restore,
+    /// Requests for a person's yes.
+    Approval,
 }
 
 impl fmt::Display for Actor {
@@ -56,6 +58,7 @@ impl fmt::Display for Actor {
             Self::System(SystemActor::Expiry) => f.write_str("system:expiry"),
             Self::System(SystemActor::Gateway) => f.write_str("system:gateway"),
             Self::System(SystemActor::Restore) => f.write_str("system:restore"),
+            Self::System(SystemActor::Approval) => f.write_str("system:approval"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

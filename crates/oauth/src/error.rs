@@ -24,6 +24,14 @@ pub enum ErrorCode {
     AccessDenied,
     /// No grant covers the request; a person's consent would.
     ConsentRequired,
+    /// Policy permits it only with a person's yes, which was asked for.
+    ApprovalRequired,
+    /// Nobody has answered yet (CIBA §11).
+    AuthorizationPending,
+    /// Nobody has answered yet, and the client asks too often (CIBA §11).
+    SlowDown,
+    /// Nobody answered in time (CIBA §11).
+    ExpiredToken,
     /// The token type cannot be revoked.
     UnsupportedTokenType,
     /// Overloaded, or not sure of the present state: try again.
@@ -45,6 +53,10 @@ impl ErrorCode {
             Self::InvalidTarget => "invalid_target",
             Self::AccessDenied => "access_denied",
             Self::ConsentRequired => "consent_required",
+            Self::ApprovalRequired => "approval_required",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::ExpiredToken => "expired_token",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
@@ -66,6 +78,32 @@ pub struct OAuthError {
     pub reference: Option<ReferenceId>,
     /// Where a person can consent.
     pub consent_uri: Option<String>,
+    /// The request for a person's yes.
+    pub approval: Option<Box<AwaitedApproval>>,
+}
+
+/// A request for a person's yes, as the asking client is told of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AwaitedApproval {
+    /// The handle to poll with; only this client's.
+    pub auth_req_id: String,
+    /// Seconds between two polls.
+    pub interval: u64,
+    /// Seconds until nobody can answer any more.
+    pub expires_in: u64,
+    /// The page for people. An address, not a capability.
+    pub approval_uri: String,
+    /// The number to show to whoever started this, where approvers must choose it.
+    pub number: Option<u32>,
+}
+
+impl fmt::Debug for AwaitedApproval {
+    /// SECURITY: the handle goes to the caller and nowhere else.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwaitedApproval")
+            .field("approval_uri", &self.approval_uri)
+            .finish_non_exhaustive()
+    }
 }
 
 impl OAuthError {
@@ -77,6 +115,7 @@ impl OAuthError {
             decision: None,
             reference: None,
             consent_uri: None,
+            approval: None,
         }
     }
 

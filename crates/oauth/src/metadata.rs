@@ -44,7 +44,7 @@ impl Metadata {
             introspection_endpoint: format!("{base}/introspect"),
             revocation_endpoint: format!("{base}/revoke"),
             response_types_supported: Vec::new(),
-            grant_types_supported: vec![urn::CLIENT_CREDENTIALS, urn::TOKEN_EXCHANGE],
+            grant_types_supported: vec![urn::CLIENT_CREDENTIALS, urn::TOKEN_EXCHANGE, urn::CIBA],
             token_endpoint_auth_methods_supported: [methods.as_slice(), &["none"]].concat(),
             token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
             introspection_endpoint_auth_methods_supported: methods.clone(),

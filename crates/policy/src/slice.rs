@@ -7,7 +7,7 @@
 
 use crate::reads;
 use cedar_policy as cedar;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, RwLock};
 
@@ -17,9 +17,10 @@ pub(crate) struct Index {
     by_action: HashMap<cedar::EntityUid, Shelf>,
     /// The policies that read arguments of calls, and the arguments that each names.
     reads: HashMap<cedar::PolicyId, BTreeSet<String>>,
+    /// The policies that read a yes, which is to all arguments of a call.
+    yes: HashSet<cedar::PolicyId>,
     reads_now: bool,
     reads_age: bool,
-    reads_approval: bool,
     /// People whom policies that read a yes name.
     approvers: BTreeSet<String>,
     slices: RwLock<HashMap<Vec<usize>, Arc<cedar::PolicySet>>>,
@@ -53,7 +54,11 @@ impl Index {
         Self {
             reads_now: any_reads(&policies, reads::NOW),
             reads_age: any_reads(&policies, reads::AGE),
-            reads_approval: any_reads(&policies, reads::APPROVAL),
+            yes: policies
+                .iter()
+                .filter(|policy| reads::attribute(policy, reads::APPROVAL))
+                .map(|policy| policy.id().clone())
+                .collect(),
             approvers: policies
                 .iter()
                 .filter(|policy| reads::attribute(policy, reads::APPROVAL))
@@ -109,8 +114,8 @@ impl Index {
     }
 
     /// Whether any policy reads the yes of people.
-    pub(crate) const fn reads_approval(&self) -> bool {
-        self.reads_approval
+    pub(crate) fn reads_approval(&self) -> bool {
+        !self.yes.is_empty()
     }
 
     /// The people whom policies that read a yes name.
@@ -118,11 +123,11 @@ impl Index {
         self.approvers.iter().map(String::as_str)
     }
 
-    /// Whether any policy of a slice reads arguments of a call.
+    /// Whether any policy of a slice reads arguments of a call, or a yes, which is a yes to all of them.
     pub(crate) fn reads_arguments(&self, slice: &cedar::PolicySet) -> bool {
         slice
             .policies()
-            .any(|policy| self.reads.contains_key(policy.id()))
+            .any(|policy| self.reads.contains_key(policy.id()) || self.yes.contains(policy.id()))
     }
 
     /// The arguments that the policies with these ids name; with no id, that any policy of the slice names.

@@ -46,6 +46,14 @@ pub enum Refusal {
         /// What was asked for.
         name: String,
     },
+    /// There is nothing of this id that the caller may see.
+    #[error("no {what} `{name}`")]
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+    },
     /// The name, or what else must be unique, is taken; names are never reused.
     #[error("the {noun} `{name}` exists or has existed: names and keys are never reused")]
     Exists {
@@ -98,6 +106,7 @@ impl Refusal {
             Self::Repository { repository, error } => Some(repository_hint(repository, error)),
             Self::Upstream { url, error } => error.hint(url),
             Self::NotFound { .. }
+            | Self::Unknown { .. }
             | Self::Exists { .. }
             | Self::Conflict(_)
             | Self::Lifecycle { .. }

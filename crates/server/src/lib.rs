@@ -6,6 +6,7 @@
 //! reply. A use case never names an HTTP type.
 
 pub mod app;
+pub mod approve;
 pub mod broker;
 pub mod connect;
 pub mod directory;

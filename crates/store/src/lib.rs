@@ -9,6 +9,7 @@
 pub mod db;
 
 mod agent;
+pub mod approval;
 mod binding;
 mod blueprint;
 pub mod call;
@@ -56,6 +57,7 @@ pub use user::{is_user_retired, user_key};
 pub fn queries() -> Vec<&'static Sql> {
     let mut all = record::queries();
     for list in [
+        approval::QUERIES,
         call::QUERIES,
         change::QUERIES,
         client::QUERIES,

@@ -1,6 +1,7 @@
 //! Grants: from an authenticated client and loaded facts to a proposal that policy decides on. Pure. One
 //! file per grant; what they share is here.
 
+pub mod approved;
 pub mod client_credentials;
 pub mod token_exchange;
 
@@ -251,6 +252,7 @@ fn facts(
         assurance: claim.client.assurance(),
         instance: claim.client.instance().clone(),
         user: claim.user.map(|user| user_facts(&user.user)),
+        approval: None,
         chain: claim.agents.clone(),
         resource: match target {
             Target::Resource(resource) => Some(ResourceFacts {
@@ -343,6 +345,14 @@ fn deduplicated(guards: Vec<Guard>) -> Vec<Guard> {
         }
     }
     kept
+}
+
+/// How long a token for a target lives, where nothing ends it before.
+pub fn lifetime(target: &Target) -> Ttl {
+    match target {
+        Target::Resource(resource) => resource.spec.token_lifetime(),
+        Target::Chancery | Target::Handover(_) => AGENT_TOKEN_LIFETIME,
+    }
 }
 
 /// The resource names that a request needs loaded before it can be judged.

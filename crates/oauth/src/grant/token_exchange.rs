@@ -111,7 +111,7 @@ fn for_user<'a>(
 }
 
 /// A token of ours: by its current actor (narrowing), or by another agent (a hop).
-fn for_own<'a>(
+pub(super) fn for_own<'a>(
     context: RequestContext<'_>,
     client: &'a AuthenticatedClient,
     own: &'a OwnSubject,

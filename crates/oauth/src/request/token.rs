@@ -33,6 +33,11 @@ pub enum GrantRequest {
         /// What kind it is.
         subject_token_type: SubjectTokenType,
     },
+    /// OpenID Connect CIBA §10.1: what was asked for before, once people have answered.
+    Ciba {
+        /// The handle of the request.
+        auth_req_id: Secret<String>,
+    },
 }
 
 /// The kinds of subject token that are taken: a closed list.
@@ -78,6 +83,11 @@ impl TokenRequest {
         let grant = match grant_type.as_str() {
             urn::CLIENT_CREDENTIALS => GrantRequest::ClientCredentials,
             urn::TOKEN_EXCHANGE => exchange(&mut form)?,
+            urn::CIBA => GrantRequest::Ciba {
+                auth_req_id: form
+                    .take_secret("auth_req_id")
+                    .ok_or_else(|| OAuthError::invalid_request("auth_req_id is missing"))?,
+            },
             _ => {
                 return Err(OAuthError::new(
                     ErrorCode::UnsupportedGrantType,

@@ -134,6 +134,7 @@ fn sentence(decision: &Decision, resource: &Resource) -> String {
              accept the change",
             resource.name
         ),
+        Some(DenyReason::ApprovalRequired) => "policy permits this only with a person's yes".to_owned(),
         Some(DenyReason::ScopeRefused) => "a scope that this needs is no longer given".to_owned(),
         Some(
             DenyReason::CallRefused

@@ -233,6 +233,7 @@ fn facts(
             as_of: user.spec.as_of,
             assurance: UserAssurance::Verified,
         }),
+        approval: None,
         chain: caller.chain.iter().map(|agent| agent.name.clone()).collect(),
         resource: Some(ResourceFacts {
             name: resource.name.clone(),

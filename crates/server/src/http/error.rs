@@ -6,7 +6,7 @@ use crate::limits::Limited;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use chancery_oauth::error::ErrorCode;
+use chancery_oauth::error::{AwaitedApproval, ErrorCode};
 use chancery_policy::manage::ManagementDenied;
 use chancery_store::DbError;
 use serde::Serialize;
@@ -134,6 +134,10 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         | ErrorCode::InvalidTarget
         | ErrorCode::AccessDenied
         | ErrorCode::ConsentRequired
+        | ErrorCode::ApprovalRequired
+        | ErrorCode::AuthorizationPending
+        | ErrorCode::SlowDown
+        | ErrorCode::ExpiredToken
         | ErrorCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
     };
     let status = limited.map_or(status, |_| StatusCode::TOO_MANY_REQUESTS);
@@ -146,6 +150,7 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
                 .consent_uri
                 .map(|uri| ("consent_uri".to_owned(), json!(uri))),
         );
+        members.extend(error.approval.iter().flat_map(|approval| awaited(approval)));
     }
     let mut response = (status, [(CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
     let headers = response.headers_mut();
@@ -160,6 +165,18 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         headers.insert(RETRY_AFTER, HeaderValue::from(limited.retry_seconds()));
     }
     response
+}
+
+/// What a client needs to wait for a person's yes (CIBA §7.3).
+fn awaited(approval: &AwaitedApproval) -> Vec<(String, serde_json::Value)> {
+    let mut members = vec![
+        ("auth_req_id".to_owned(), json!(approval.auth_req_id)),
+        ("interval".to_owned(), json!(approval.interval)),
+        ("expires_in".to_owned(), json!(approval.expires_in)),
+        ("approval_uri".to_owned(), json!(approval.approval_uri)),
+    ];
+    members.extend(approval.number.map(|number| ("number".to_owned(), json!(number))));
+    members
 }
 
 /// The problem that stands for a failure.
@@ -218,7 +235,7 @@ pub fn limit_reached(limited: &Limited) -> Problem {
 
 fn refused(refusal: &Refusal) -> Problem {
     let (status, code) = match refusal {
-        Refusal::NotFound { .. } => (StatusCode::NOT_FOUND, "not_found"),
+        Refusal::NotFound { .. } | Refusal::Unknown { .. } => (StatusCode::NOT_FOUND, "not_found"),
         Refusal::Exists { .. } => (StatusCode::CONFLICT, "exists"),
         Refusal::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         Refusal::Lifecycle { .. } => (StatusCode::CONFLICT, "lifecycle"),

@@ -48,7 +48,20 @@ pub async fn in_force(
     let Some(token) = verify(app, served, text, now) else {
         return Ok(None);
     };
-    if app.directory.is_revoked(served.tenant.id, token.id)? {
+    still_in_force(app, served, token, now).await
+}
+
+/// Whether a token that was verified before is still in force.
+///
+/// # Errors
+/// The database's.
+pub async fn still_in_force(
+    app: &App,
+    served: &Served,
+    token: Arc<OwnToken>,
+    now: Timestamp,
+) -> Result<Option<OwnInForce>, Failure> {
+    if !token.is_of(now) || app.directory.is_revoked(served.tenant.id, token.id)? {
         return Ok(None);
     }
     let guards = lineage::check(app, served.tenant.id, &token.lineage).await?;

@@ -111,7 +111,8 @@ fn refusal(decision: &Decision, base: &str) -> OAuthError {
             | DenyReason::ConnectionRefused
             | DenyReason::ConnectionNotGranted
             | DenyReason::AccountMissing
-            | DenyReason::ArgumentsRefused,
+            | DenyReason::ArgumentsRefused
+            | DenyReason::ApprovalRequired,
         )
         | None => OAuthError::new(
             ErrorCode::AccessDenied,

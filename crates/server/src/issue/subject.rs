@@ -255,8 +255,20 @@ async fn first_seen(app: &App, tenant: TenantId, spec: UserSpec, now: Timestamp)
 }
 
 async fn own_subject(app: &App, served: &Served, text: &str, now: Timestamp) -> Result<Found, Failure> {
-    let tenant = served.tenant.id;
     let own = own::in_force(app, served, text, now).await?.ok_or(UNACCEPTABLE)?;
+    let subject = of_own(app, served, own).await?;
+    Ok(Found {
+        subject: SubjectToken::Own(Box::new(subject)),
+        learned: None,
+    })
+}
+
+/// A token of ours in force as a subject, with what it refers to.
+///
+/// # Errors
+/// As [`find`].
+pub async fn of_own(app: &App, served: &Served, own: own::OwnInForce) -> Result<OwnSubject, Failure> {
+    let tenant = served.tenant.id;
     let token = own.token;
     let audience = if token.audience == served.tenant.spec.base_url {
         None
@@ -286,17 +298,13 @@ async fn own_subject(app: &App, served: &Served, text: &str, now: Timestamp) -> 
         Subject::Agent(_) => None,
     };
     let agents = agents(app, tenant, &token).await?;
-    let subject = OwnSubject {
+    Ok(OwnSubject {
         token,
         audience,
         audience_agent,
         agents,
         user,
         guards: own.guards,
-    };
-    Ok(Found {
-        subject: SubjectToken::Own(Box::new(subject)),
-        learned: None,
     })
 }
 

@@ -79,7 +79,6 @@ pub async fn directory_for_subject(
     target: &Target,
     scope: Option<&str>,
 ) -> Result<Directory, Failure> {
-    let resources = resources(app, tenant, target, &named(&client.ceiling(), scope)).await?;
     let (root, user) = match subject {
         SubjectToken::User { user, .. } => (client.agent().name.clone(), Some(user.user.name.clone())),
         SubjectToken::Own(own) => {
@@ -95,6 +94,21 @@ pub async fn directory_for_subject(
             }
         }
     };
+    directory_for(app, tenant, client, (root, user), (target, scope)).await
+}
+
+/// The same for the first agent of a chain and the person behind it, if there is one.
+///
+/// # Errors
+/// The database's.
+pub async fn directory_for(
+    app: &App,
+    tenant: TenantId,
+    client: &AuthenticatedClient,
+    (root, user): (Name, Option<Name>),
+    (target, scope): (&Target, Option<&str>),
+) -> Result<Directory, Failure> {
+    let resources = resources(app, tenant, target, &named(&client.ceiling(), scope)).await?;
     let grants = match user {
         None => app.directory.grants_of(tenant, &root, &Principal::Itself).await?,
         Some(user) => {

@@ -1,0 +1,216 @@
+//! Yes and no: load → may they → count it → record. A yes is given by a person who is known, and policy with its floor
+//! says who; one person counts once.
+
+use crate::app::App;
+use crate::approve::view::{self, ApprovalView};
+use crate::approve::{request, sealed};
+use crate::directory::change::Caller;
+use crate::directory::lineage;
+use crate::error::{Failure, Refusal};
+use crate::record;
+use crate::tenants::Served;
+use chancery_core::actor::Actor;
+use chancery_core::approval::{AgentText, ApprovalMethod, ApprovalState, USABLE_FOR};
+use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
+use chancery_core::id::{ApprovalId, EventId, Id as _, UserId};
+use chancery_core::lineage::Guard;
+use chancery_core::name::Name;
+use chancery_core::user::User;
+use chancery_policy::{ApprovalAnswer, Manager, approve as policy};
+use chancery_store::approval::{self, AnswerRow, ApprovalRow};
+use chancery_store::{Outcome, guard};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<'a> {
+    /// To which request.
+    pub id: ApprovalId,
+    /// Yes or no.
+    pub answer: ApprovalAnswer,
+    /// Where it was given.
+    pub method: ApprovalMethod,
+    /// The number that was chosen, where one must be.
+    pub number: Option<u32>,
+    /// Why, in the person's words.
+    pub reason: Option<&'a str>,
+}
+
+/// Takes an answer.
+///
+/// # Errors
+/// An unknown request; one that was answered or is over; policy's refusal; the database's.
+pub async fn give(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    given: Given<'_>,
+) -> Result<ApprovalView, Failure> {
+    // 1. What is asked, exactly as it was asked.
+    let now = caller.now;
+    let tenant = served.tenant.id;
+    let row = approval::find(&app.db, tenant, given.id).await?;
+    let row = row.ok_or_else(|| unknown(given.id))?;
+    let record = sealed::open(app, served, &row, now).await?;
+    let record = record.ok_or_else(|| unknown(given.id))?;
+
+    // 2. May they, as they are now.
+    let person = person(app, served, caller).await?;
+    let manager = person.as_ref().map_or_else(|| caller.manager.clone(), |user| as_manager(user));
+    let set = &served.policy.set;
+    let permit = policy::decide(set, &record, (&manager, given.method), given.answer, now)?;
+    if row.state != ApprovalState::Pending || row.deadline <= now {
+        return Err(over(&row));
+    }
+    let Some(mut guards) = lineage::check(app, tenant, &record.lineage).await? else {
+        end(app, served, &row, caller).await?;
+        return Err(Refusal::Invalid("what asked for this is gone: it was revoked meanwhile".to_owned()).into());
+    };
+    let (is_yes, methods) = chosen(&row, &given)?;
+
+    // 3. Count it, and record it, at once.
+    let answer = AnswerRow {
+        person: person.as_ref().map_or_else(|| UserId::from_bytes([0; 16]), |user| user.id),
+        name: person.as_ref().map_or_else(local, |user| Ok(user.name.clone()))?,
+        generation: person.as_ref().map_or(0, |user| user.generation),
+        is_yes,
+        methods,
+        reason: given.reason.and_then(AgentText::clean).map(|text| text.as_str().to_owned()),
+        time: now,
+    };
+    guards.extend(person.as_ref().map(|user| crate::issue::guard_of(user)));
+    guards.push(served.policy.guard);
+    let count = if is_yes {
+        approval::count_yes(tenant, &row, now, now.plus(USABLE_FOR))
+    } else {
+        approval::deny(tenant, row.id, now)
+    };
+    let event = event(app, served, caller, (&row, &answer), permit.policies())?;
+    let mut batch = app.batch(now);
+    for statement in guard::statements(tenant, &unique(guards)) {
+        batch = batch.guard(statement);
+    }
+    let batch = batch
+        .push(count)
+        .push(approval::insert_answer(tenant, row.id, &answer))
+        .extend(caller.spend_once())
+        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    match app.commit(batch, &[]).await? {
+        Outcome::Committed => view::show(app, served, caller, row.id).await,
+        Outcome::Refused { label: guard::STALE, .. } => {
+            Err(Failure::Stale("something that the answer relies on changed just now"))
+        }
+        Outcome::Refused { .. } => Err(over(&row)),
+    }
+}
+
+/// Whether it is a yes, and what the person did. Whoever chooses another number than the asking side shows has another
+/// request before them than they think: that is a no.
+fn chosen(row: &ApprovalRow, given: &Given<'_>) -> Result<(bool, BTreeSet<ApprovalMethod>), Failure> {
+    let mut methods = BTreeSet::from([given.method]);
+    let is_yes = match given.answer {
+        ApprovalAnswer::Reject => return Ok((false, methods)),
+        ApprovalAnswer::Approve => true,
+    };
+    match (row.number, given.number) {
+        (None, _) => Ok((is_yes, methods)),
+        (Some(shown), Some(chosen)) if shown == chosen => {
+            methods.insert(ApprovalMethod::Number);
+            Ok((is_yes, methods))
+        }
+        (Some(_), Some(_)) => Ok((false, methods)),
+        (Some(_), None) => Err(Refusal::Invalid(
+            "choose the number that is shown where this was asked".to_owned(),
+        )
+        .into()),
+    }
+}
+
+/// The person who answers, as stored. Nobody is behind the local socket, nor an agent.
+async fn person(app: &App, served: &Served, caller: &Caller) -> Result<Option<Arc<User>>, Failure> {
+    let Actor::User(id) = caller.actor else {
+        return Ok(None);
+    };
+    let user = app.directory.users.find(served.tenant.id, id).await?;
+    let user = user.filter(|user| user.state.is_active());
+    user.map(Some)
+        .ok_or_else(|| Refusal::Invalid("whoever answers is not active here".to_owned()).into())
+}
+
+/// A person as policy sees them, by what is stored and not by what a session remembers.
+pub(super) fn as_manager(user: &User) -> Manager {
+    Manager::User {
+        name: user.name.clone(),
+        roles: user.spec.roles.clone(),
+        groups: user.spec.groups.clone(),
+    }
+}
+
+fn event(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (row, answer): (&ApprovalRow, &AnswerRow),
+    policies: &[String],
+) -> Result<Event, Failure> {
+    let hash: String = row.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let content = serde_json::json!({
+        "record_sha256": hash, "methods": answer.methods, "reason": answer.reason, "policies": policies,
+    });
+    Ok(Event {
+        id: EventId::generate(caller.now, &*app.random),
+        tenant: served.tenant.id,
+        time: caller.now,
+        kind: if answer.is_yes {
+            EventKind::ApprovalGiven
+        } else {
+            EventKind::ApprovalDenied
+        },
+        outcome: EventOutcome::Ok,
+        actor: caller.actor.clone(),
+        ids: vec![("approval", row.id.to_string())],
+        decision: None,
+        parts: vec![Part {
+            name: "answer",
+            class: PartClass::Personal,
+            content: content.to_string(),
+        }],
+    })
+}
+
+/// Ends a request that can come to nothing any more.
+async fn end(app: &App, served: &Served, row: &ApprovalRow, caller: &Caller) -> Result<(), Failure> {
+    let batch = app
+        .batch(caller.now)
+        .push(approval::expire(served.tenant.id, row.id, row.state, caller.now))
+        .push(request::expired(app, served, row.id, caller.now)?);
+    let _ = app.commit(batch, &[]).await?;
+    Ok(())
+}
+
+fn unique(guards: Vec<Guard>) -> Vec<Guard> {
+    let mut kept: Vec<Guard> = Vec::with_capacity(guards.len());
+    for guard in guards {
+        if !kept.contains(&guard) {
+            kept.push(guard);
+        }
+    }
+    kept
+}
+
+fn local() -> Result<Name, Failure> {
+    "local".parse().map_err(Failure::internal)
+}
+
+pub(super) fn unknown(id: ApprovalId) -> Failure {
+    Refusal::Unknown {
+        what: "approval",
+        name: id.to_string(),
+    }
+    .into()
+}
+
+fn over(row: &ApprovalRow) -> Failure {
+    Refusal::Conflict(row.id.to_string()).into()
+}

@@ -1,0 +1,14 @@
+//! A person's yes (design, section 5, "Approval"): asked for in the batch of the decision that needs it, answered by
+//! people whom policy lets answer, used once in the batch of the decision that it turns.
+//!
+//! [`draft`]: what is asked, as a record. [`request`]: asking, once for one thing. [`answer`]: yes and no. [`view`]:
+//! what can be seen. [`redeem`]: using a yes for a token; [`call`]: for a call. [`expire`]: what nobody answered.
+
+pub mod answer;
+pub mod call;
+pub mod draft;
+pub mod expire;
+pub mod redeem;
+pub mod request;
+pub mod sealed;
+pub mod view;
