@@ -414,9 +414,15 @@ mod tests {
             tenant: TenantId::from_bytes([2; 16]),
             subject: Asked {
                 kind: ApprovalKind::Call,
-                agent: Party { id: AgentId::from_bytes([3; 16]), name: "planner".parse().unwrap() },
+                agent: Party {
+                    id: AgentId::from_bytes([3; 16]),
+                    name: "planner".parse().unwrap(),
+                },
                 owner: None,
-                client: Party { id: ClientId::from_bytes([4; 16]), name: "planner".parse().unwrap() },
+                client: Party {
+                    id: ClientId::from_bytes([4; 16]),
+                    name: "planner".parse().unwrap(),
+                },
                 user: None,
                 chain: Vec::new(),
                 action: "call_tool".to_owned(),
@@ -437,7 +443,10 @@ mod tests {
             },
             basis: Basis::Call,
             lineage: Lineage::default(),
-            requirement: Requirement { count: 1, methods: BTreeSet::new() },
+            requirement: Requirement {
+                count: 1,
+                methods: BTreeSet::new(),
+            },
             policy_set: "x".to_owned(),
             requested_at: Timestamp::from_seconds(1),
             expires_at: Timestamp::from_seconds(2),
@@ -482,7 +491,8 @@ mod tests {
     #[test]
     fn an_agents_text_cannot_dress_up_as_the_page() {
         let clean = |text: &str| AgentText::clean(text).map(|text| text.0);
-        let hostile = "\u{202e}evah\u{202c} <b>I</b>\r\n\r\n\tApproved\u{200b} by\u{0000} Ada\u{feff}\u{e0041}";
+        let hostile =
+            "\u{202e}evah\u{202c} <b>I</b>\r\n\r\n\tApproved\u{200b} by\u{0000} Ada\u{feff}\u{e0041}";
         assert_eq!(clean(hostile).unwrap(), "evah <b>I</b> Approved by Ada");
         assert_eq!(clean(" \u{200f}\n"), None);
         assert_eq!(clean(&"ä".repeat(500)).unwrap().chars().count(), MAX_TEXT);

@@ -5,7 +5,7 @@
 //! decided when it is used.
 
 use crate::entities::{self, Kind};
-use crate::manage::{Manager, ManagementDenied};
+use crate::manage::{ManagementDenied, Manager};
 use crate::set::PolicySet;
 use cedar_policy::{self as cedar, Entity, RestrictedExpression as Value};
 use chancery_core::approval::{ApprovalMethod, ApprovalRecord, Asked};
@@ -144,7 +144,10 @@ impl Question<'_> {
 
     fn agent(&self) -> Option<Entity> {
         let asked = &self.record.subject;
-        let owner = asked.owner.as_ref().map(|owner| entities::text("owner", owner.as_str()));
+        let owner = asked
+            .owner
+            .as_ref()
+            .map(|owner| entities::text("owner", owner.as_str()));
         let uid = entities::uid(Kind::Agent, asked.agent.name.as_str());
         Entity::new_with_tags(uid, owner, [], []).ok()
     }
@@ -153,7 +156,10 @@ impl Question<'_> {
         let asked = &self.record.subject;
         let id = self.record.id.to_string();
         let agent = entities::uid(Kind::Agent, asked.agent.name.as_str());
-        let scopes = asked.scopes.pairs().map(|(resource, scope)| format!("{resource}:{scope}"));
+        let scopes = asked
+            .scopes
+            .pairs()
+            .map(|(resource, scope)| format!("{resource}:{scope}"));
         let mut attributes = vec![
             entities::text("noun", "approval"),
             entities::text("name", &id),

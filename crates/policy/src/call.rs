@@ -103,12 +103,7 @@ const fn is_curable(reason: DenyReason) -> bool {
 }
 
 /// What yes would turn a denied call into a permitted one.
-fn wanted(
-    set: &PolicySet,
-    facts: &Facts,
-    plan: &UsePlan,
-    evaluation: &UseEvaluation,
-) -> Option<Requirement> {
+fn wanted(set: &PolicySet, facts: &Facts, plan: &UsePlan, evaluation: &UseEvaluation) -> Option<Requirement> {
     evaluation.reason?;
     // SECURITY: as for tokens, what could not be evaluated is refused.
     if evaluation.actions.iter().any(|row| !row.errors.is_empty()) || !fits(facts, plan) {

@@ -45,7 +45,11 @@ pub(crate) fn best(set: &PolicySet, facts: &Facts) -> Option<Facts> {
 pub(crate) fn with(set: &PolicySet, facts: &Facts, requirement: &Requirement) -> Facts {
     let mut methods = requirement.methods.clone();
     methods.insert(ApprovalMethod::Page);
-    let approvers: BTreeSet<_> = set.index.approvers().filter_map(|name| name.parse().ok()).collect();
+    let approvers: BTreeSet<_> = set
+        .index
+        .approvers()
+        .filter_map(|name| name.parse().ok())
+        .collect();
     Facts {
         approval: Some(ApprovalFacts {
             id: None,

@@ -28,8 +28,8 @@ pub mod permit;
 pub mod set;
 pub mod slice;
 
-pub use call::{UseVerdict, decide_use, visible};
 pub use approve::{ApprovalAnswer, ApprovalPermit};
+pub use call::{UseVerdict, decide_use, visible};
 pub use decide::{NeedsApproval, Verdict, decide, evaluate_again};
 pub use manage::{ManagementAction, ManagementPermit, ManagementRequest, Manager};
 pub use permit::{Permit, UsePermit};

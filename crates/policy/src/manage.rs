@@ -227,7 +227,10 @@ fn ask(set: &PolicySet, request: &ManagementRequest, action: ManagementAction) -
     let slice = set.index.slice(&action, &principals, &resources);
     let entities = set.actions.clone().add_entities([principal, record], None).ok()?;
     let context = cedar::Context::from_pairs([
-        ("owns".to_owned(), Value::new_bool(request.manager.owns(request.owner.as_ref()))),
+        (
+            "owns".to_owned(),
+            Value::new_bool(request.manager.owns(request.owner.as_ref())),
+        ),
         ("now".to_owned(), entities::datetime(request.now)),
     ])
     .ok()?;

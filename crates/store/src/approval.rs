@@ -106,7 +106,11 @@ pub fn insert(tenant: TenantId, row: &ApprovalRow) -> Statement {
 
 /// Asserts that an agent, and the person whom it is put to, are asked about fewer things than this. Fails with
 /// [`CAP`].
-pub fn assert_below(tenant: TenantId, row: &ApprovalRow, (of_agent, of_addressed): (u32, u32)) -> [Statement; 2] {
+pub fn assert_below(
+    tenant: TenantId,
+    row: &ApprovalRow,
+    (of_agent, of_addressed): (u32, u32),
+) -> [Statement; 2] {
     let agent = vec![
         Value::id(tenant),
         Value::id(row.agent),
@@ -131,7 +135,11 @@ pub fn assert_below(tenant: TenantId, row: &ApprovalRow, (of_agent, of_addressed
 /// The database fails, or the row cannot be read.
 pub async fn find(db: &Db, tenant: TenantId, id: ApprovalId) -> Result<Option<ApprovalRow>, DbError> {
     let params = vec![Value::id(tenant), Value::id(id)];
-    db.query_optional(&FIND, params).await?.as_ref().map(read).transpose()
+    db.query_optional(&FIND, params)
+        .await?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// The request that a client polls with this handle.

@@ -347,6 +347,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/issue/introspect.rs",
     "crates/server/src/issue/revoke.rs",
     "crates/server/src/issue/subject.rs",
+    "crates/server/src/issue/token.rs",
     "crates/server/src/keys.rs",
     "crates/server/src/keys/rotation.rs",
     "crates/server/src/people/issuer_secret.rs",

@@ -68,6 +68,7 @@ impl GrantRequest {
         match self {
             Self::ClientCredentials => ClientGrant::ClientCredentials,
             Self::TokenExchange { .. } => ClientGrant::TokenExchange,
+            Self::Ciba { .. } => ClientGrant::Ciba,
         }
     }
 }

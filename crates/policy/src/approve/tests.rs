@@ -18,10 +18,19 @@ fn record(kind: ApprovalKind, user: Option<&str>, owner: &str) -> ApprovalRecord
         tenant: TenantId::from_bytes([1; 16]),
         subject: Asked {
             kind,
-            agent: Party { id: AgentId::from_bytes([1; 16]), name: name("bot") },
+            agent: Party {
+                id: AgentId::from_bytes([1; 16]),
+                name: name("bot"),
+            },
             owner: Some(name(owner)),
-            client: Party { id: ClientId::from_bytes([1; 16]), name: name("bot-1") },
-            user: user.map(|user| Party { id: UserId::from_bytes([1; 16]), name: name(user) }),
+            client: Party {
+                id: ClientId::from_bytes([1; 16]),
+                name: name("bot-1"),
+            },
+            user: user.map(|user| Party {
+                id: UserId::from_bytes([1; 16]),
+                name: name(user),
+            }),
             chain: Vec::new(),
             action: "issue_token".to_owned(),
             grant_type: None,
@@ -37,7 +46,10 @@ fn record(kind: ApprovalKind, user: Option<&str>, owner: &str) -> ApprovalRecord
         },
         basis: Basis::Itself,
         lineage: Lineage::default(),
-        requirement: Requirement { count: 1, methods: BTreeSet::new() },
+        requirement: Requirement {
+            count: 1,
+            methods: BTreeSet::new(),
+        },
         policy_set: String::new(),
         requested_at: Timestamp::from_seconds(1),
         expires_at: Timestamp::from_seconds(2),
@@ -70,7 +82,10 @@ fn the_defaults_name_who_approves() {
     let (set, record) = (set(""), record(ApprovalKind::Token, Some("alice"), "group:lab"));
     let approves = |manager: &Manager| may(&set, &record, manager, ApprovalAnswer::Approve);
     assert!(approves(&person("bob", &[], &["lab"])), "answers for the agent");
-    assert!(approves(&person("bob", &[], &["bank"])), "answers for the resource");
+    assert!(
+        approves(&person("bob", &[], &["bank"])),
+        "answers for the resource"
+    );
     assert!(approves(&person("ada", &["administrator"], &[])));
     assert!(!approves(&person("carol", &["auditor"], &["other"])));
 }
@@ -81,10 +96,18 @@ fn nobody_approves_what_they_asked_for_or_own_alone_whatever_policy_permits() {
     let asked_for = record(ApprovalKind::Token, Some("alice"), "group:lab");
     let alice = person("alice", &["administrator"], &["lab", "bank"]);
     assert!(!may(&set, &asked_for, &alice, ApprovalAnswer::Approve));
-    assert!(may(&set, &asked_for, &alice, ApprovalAnswer::Reject), "a no harms nobody");
+    assert!(
+        may(&set, &asked_for, &alice, ApprovalAnswer::Reject),
+        "a no harms nobody"
+    );
     let owned = record(ApprovalKind::Call, None, "alice");
     assert!(!may(&set, &owned, &alice, ApprovalAnswer::Approve));
-    assert!(may(&set, &owned, &person("bob", &[], &[]), ApprovalAnswer::Approve));
+    assert!(may(
+        &set,
+        &owned,
+        &person("bob", &[], &[]),
+        ApprovalAnswer::Approve
+    ));
 }
 
 #[test]
@@ -105,8 +128,18 @@ fn agents_and_whoever_is_at_the_machine_never_approve() {
 fn access_to_what_is_a_persons_own_is_given_by_that_person_alone() {
     let set = set(OPEN);
     let access = record(ApprovalKind::Access, Some("alice"), "alice");
-    assert!(may(&set, &access, &person("alice", &[], &[]), ApprovalAnswer::Approve));
-    assert!(!may(&set, &access, &person("ada", &["administrator"], &[]), ApprovalAnswer::Approve));
+    assert!(may(
+        &set,
+        &access,
+        &person("alice", &[], &[]),
+        ApprovalAnswer::Approve
+    ));
+    assert!(!may(
+        &set,
+        &access,
+        &person("ada", &["administrator"], &[]),
+        ApprovalAnswer::Approve
+    ));
     // It counts as the person's own access, and not as somebody else's yes to it.
     assert!(is_own(&access.subject, &name("alice")) && !is_own(&access.subject, &name("ada")));
 }

@@ -332,7 +332,10 @@ const NEEDS_A_YES: &str = r#"@id("yes") forbid (principal is Agent, action == Ac
 fn what_a_yes_would_permit_needs_approval_and_says_which() {
     let needed = needed(&with_policy(NEEDS_A_YES), facts());
     assert_eq!(needed.requirement.count, 2);
-    assert_eq!(needed.requirement.methods, BTreeSet::from([ApprovalMethod::Number]));
+    assert_eq!(
+        needed.requirement.methods,
+        BTreeSet::from([ApprovalMethod::Number])
+    );
     assert_eq!(needed.given, authority("notes:read"));
     assert_eq!(needed.decision.outcome, DecisionOutcome::Deny);
     assert_eq!(needed.decision.reason, Some(DenyReason::ApprovalRequired));
@@ -342,16 +345,31 @@ fn what_a_yes_would_permit_needs_approval_and_says_which() {
 fn a_real_yes_is_judged_as_it_is() {
     let set = with_policy(NEEDS_A_YES);
     let outcome = |approval: ApprovalFacts| {
-        let facts = Facts { approval: Some(approval), ..facts() };
+        let facts = Facts {
+            approval: Some(approval),
+            ..facts()
+        };
         deny_reason(&set, facts)
     };
     let mut enough = yes(2, &[ApprovalMethod::Number]);
     assert_eq!(outcome(enough.clone()), Some(DenyReason::ScopeRefused));
     enough.approvers.insert(name("cfo"));
     assert_eq!(outcome(enough.clone()), None);
-    assert_eq!(outcome(ApprovalFacts { count: 1, ..enough.clone() }), Some(DenyReason::ScopeRefused));
+    assert_eq!(
+        outcome(ApprovalFacts {
+            count: 1,
+            ..enough.clone()
+        }),
+        Some(DenyReason::ScopeRefused)
+    );
     let other_way = BTreeSet::from([ApprovalMethod::Page]);
-    assert_eq!(outcome(ApprovalFacts { methods: other_way, ..enough }), Some(DenyReason::ScopeRefused));
+    assert_eq!(
+        outcome(ApprovalFacts {
+            methods: other_way,
+            ..enough
+        }),
+        Some(DenyReason::ScopeRefused)
+    );
 }
 
 #[test]
@@ -366,13 +384,19 @@ fn a_yes_that_grows_old_is_not_remembered_as_fresh() {
         ..facts()
     };
     assert_eq!(deny_reason(&set, at(1_800_000_000)), None);
-    assert_eq!(deny_reason(&set, at(1_800_000_100)), Some(DenyReason::ScopeRefused));
+    assert_eq!(
+        deny_reason(&set, at(1_800_000_100)),
+        Some(DenyReason::ScopeRefused)
+    );
 }
 
 #[test]
 fn no_yes_turns_the_floor_or_another_limit() {
     let set = with_policy(NEEDS_A_YES);
-    let claimed = Facts { assurance: AgentAssurance::Claimed, ..facts() };
+    let claimed = Facts {
+        assurance: AgentAssurance::Claimed,
+        ..facts()
+    };
     assert_eq!(deny_reason(&set, claimed), Some(DenyReason::ScopeRefused));
     let mut beyond = facts();
     beyond.limits.ceiling = Authority::default();
@@ -392,6 +416,7 @@ fn what_cannot_be_evaluated_is_refused_and_nobody_is_asked() {
 
 #[test]
 fn sets_that_read_no_yes_never_ask_for_one() {
-    let set = with_policy(r#"@id("no") forbid (principal is Agent, action == Action::"issue_token", resource);"#);
+    let set =
+        with_policy(r#"@id("no") forbid (principal is Agent, action == Action::"issue_token", resource);"#);
     assert_eq!(deny_reason(&set, facts()), Some(DenyReason::ScopeRefused));
 }

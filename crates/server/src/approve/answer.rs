@@ -7,6 +7,7 @@ use crate::approve::{request, sealed};
 use crate::directory::change::Caller;
 use crate::directory::lineage;
 use crate::error::{Failure, Refusal};
+use crate::issue::token::guard_of;
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -57,7 +58,9 @@ pub async fn give(
 
     // 2. May they, as they are now.
     let person = person(app, served, caller).await?;
-    let manager = person.as_ref().map_or_else(|| caller.manager.clone(), |user| as_manager(user));
+    let manager = person
+        .as_ref()
+        .map_or_else(|| caller.manager.clone(), |user| as_manager(user));
     let set = &served.policy.set;
     let permit = policy::decide(set, &record, (&manager, given.method), given.answer, now)?;
     if row.state != ApprovalState::Pending || row.deadline <= now {
@@ -65,21 +68,28 @@ pub async fn give(
     }
     let Some(mut guards) = lineage::check(app, tenant, &record.lineage).await? else {
         end(app, served, &row, caller).await?;
-        return Err(Refusal::Invalid("what asked for this is gone: it was revoked meanwhile".to_owned()).into());
+        return Err(
+            Refusal::Invalid("what asked for this is gone: it was revoked meanwhile".to_owned()).into(),
+        );
     };
     let (is_yes, methods) = chosen(&row, &given)?;
 
     // 3. Count it, and record it, at once.
     let answer = AnswerRow {
-        person: person.as_ref().map_or_else(|| UserId::from_bytes([0; 16]), |user| user.id),
+        person: person
+            .as_ref()
+            .map_or_else(|| UserId::from_bytes([0; 16]), |user| user.id),
         name: person.as_ref().map_or_else(local, |user| Ok(user.name.clone()))?,
         generation: person.as_ref().map_or(0, |user| user.generation),
         is_yes,
         methods,
-        reason: given.reason.and_then(AgentText::clean).map(|text| text.as_str().to_owned()),
+        reason: given
+            .reason
+            .and_then(AgentText::clean)
+            .map(|text| text.as_str().to_owned()),
         time: now,
     };
-    guards.extend(person.as_ref().map(|user| crate::issue::guard_of(user)));
+    guards.extend(person.as_ref().map(|user| guard_of(user)));
     guards.push(served.policy.guard);
     let count = if is_yes {
         approval::count_yes(tenant, &row, now, now.plus(USABLE_FOR))
@@ -98,9 +108,11 @@ pub async fn give(
         .push(record::statement(served.keys.seal(), &event, &*app.random)?);
     match app.commit(batch, &[]).await? {
         Outcome::Committed => view::show(app, served, caller, row.id).await,
-        Outcome::Refused { label: guard::STALE, .. } => {
-            Err(Failure::Stale("something that the answer relies on changed just now"))
-        }
+        Outcome::Refused {
+            label: guard::STALE, ..
+        } => Err(Failure::Stale(
+            "something that the answer relies on changed just now",
+        )),
         Outcome::Refused { .. } => Err(over(&row)),
     }
 }
@@ -120,10 +132,9 @@ fn chosen(row: &ApprovalRow, given: &Given<'_>) -> Result<(bool, BTreeSet<Approv
             Ok((is_yes, methods))
         }
         (Some(_), Some(_)) => Ok((false, methods)),
-        (Some(_), None) => Err(Refusal::Invalid(
-            "choose the number that is shown where this was asked".to_owned(),
-        )
-        .into()),
+        (Some(_), None) => {
+            Err(Refusal::Invalid("choose the number that is shown where this was asked".to_owned()).into())
+        }
     }
 }
 

@@ -65,9 +65,11 @@ pub fn of_call(decision: &Decision, plan: &UsePlan, chain: Vec<ChainLink>, call:
             .as_ref()
             .map_or("call_tool", |call| call.action.as_str())
             .to_owned(),
-        resource: facts.resource.as_ref().map(|resource| party(plan.resource, &resource.name)),
-        connection: connection
-            .map(|(facts, used)| party::<ConnectionId>(used.connection, &facts.name)),
+        resource: facts
+            .resource
+            .as_ref()
+            .map(|resource| party(plan.resource, &resource.name)),
+        connection: connection.map(|(facts, used)| party::<ConnectionId>(used.connection, &facts.name)),
         call: Some(call),
         sensitivity: sensitivity(facts, &scopes),
         scopes,
@@ -80,7 +82,11 @@ pub fn of_call(decision: &Decision, plan: &UsePlan, chain: Vec<ChainLink>, call:
 fn of_facts(
     kind: ApprovalKind,
     facts: &Facts,
-    (agent, client, user): (chancery_core::id::AgentId, chancery_core::id::ClientId, Option<UserId>),
+    (agent, client, user): (
+        chancery_core::id::AgentId,
+        chancery_core::id::ClientId,
+        Option<UserId>,
+    ),
 ) -> Asked {
     let person = user.zip(facts.user.as_ref());
     Asked {
@@ -93,7 +99,10 @@ fn of_facts(
         action: String::new(),
         grant_type: None,
         resource: None,
-        resource_owner: facts.resource.as_ref().and_then(|resource| resource.owner.clone()),
+        resource_owner: facts
+            .resource
+            .as_ref()
+            .and_then(|resource| resource.owner.clone()),
         hand_over_to: None,
         connection: None,
         call: None,
@@ -141,8 +150,16 @@ pub fn is_of(proposal: &chancery_core::proposal::Proposal, asked: &Asked) -> boo
         Audience::Chancery => None,
         Audience::Resource { id, .. } => Some(*id),
     };
-    let asks_for = facts.asked.as_ref().map_or_else(|| asked.scopes.is_empty(), |scopes| *scopes == asked.scopes);
-    (plan.agent, plan.client, user) == (asked.agent.id, asked.client.id, asked.user.as_ref().map(|user| user.id))
+    let asks_for = facts
+        .asked
+        .as_ref()
+        .map_or_else(|| asked.scopes.is_empty(), |scopes| *scopes == asked.scopes);
+    (plan.agent, plan.client, user)
+        == (
+            asked.agent.id,
+            asked.client.id,
+            asked.user.as_ref().map(|user| user.id),
+        )
         && resource == asked.resource.as_ref().map(|resource| resource.id)
         && plan.may_act.is_some() == asked.hand_over_to.is_some()
         && plan.chain == asked.chain

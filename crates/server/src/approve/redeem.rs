@@ -88,12 +88,16 @@ pub async fn token(
     let now = context.now;
     let row = approval::find_by_digest(&app.db, served.tenant.id, &sealed::digest(handle)).await?;
     // SECURITY: another client's handle is as unknown as one that never was.
-    let row = row.filter(|row| row.client == client.client().id).ok_or(UNKNOWN)?;
+    let row = row
+        .filter(|row| row.client == client.client().id)
+        .ok_or(UNKNOWN)?;
     answered(app, served, &row, now).await?;
     let record = sealed::open(app, served, &row, now).await?.ok_or(UNKNOWN)?;
 
     let tenant = served.tenant.id;
-    let guards = lineage::check(app, tenant, &record.lineage).await?.ok_or(REVOKED)?;
+    let guards = lineage::check(app, tenant, &record.lineage)
+        .await?
+        .ok_or(REVOKED)?;
     let asked = &record.subject;
     let wanted = match (&asked.resource, &asked.hand_over_to) {
         (Some(resource), _) => TargetRequest::Audience(resource.id.to_string()),
@@ -107,8 +111,7 @@ pub async fn token(
     proposal.plan.guards.extend(approvers);
     proposal.plan.guards = unique(proposal.plan.guards);
     // SECURITY: what comes out is what was approved, and not something else that the same client may ask for.
-    let is_same = draft::is_of(&proposal, asked);
-    if !is_same {
+    if !draft::is_of(&proposal, asked) {
         return Err(REVOKED.into());
     }
     Ok((proposal, Redemption { row }))
@@ -135,7 +138,11 @@ async fn answered(app: &App, served: &Served, row: &ApprovalRow, now: Timestamp)
                 .batch(now)
                 .push(approval::note_poll(served.tenant.id, row.id, now, interval));
             let _ = app.commit(batch, &[]).await?;
-            Err(if is_early { SLOW_DOWN.into() } else { PENDING.into() })
+            Err(if is_early {
+                SLOW_DOWN.into()
+            } else {
+                PENDING.into()
+            })
         }
     }
 }
@@ -324,7 +331,8 @@ fn unique(guards: Vec<Guard>) -> Vec<Guard> {
     kept
 }
 
-const UNKNOWN: OAuthError = OAuthError::new(
+/// A handle that this client cannot use.
+pub(crate) const UNKNOWN: OAuthError = OAuthError::new(
     ErrorCode::InvalidGrant,
     "this auth_req_id is not known, not this client's, or used",
 );
@@ -334,8 +342,10 @@ const REVOKED: OAuthError = OAuthError::new(
 );
 const DENIED: OAuthError = OAuthError::new(ErrorCode::AccessDenied, "a person said no");
 const EXPIRED: OAuthError = OAuthError::new(ErrorCode::ExpiredToken, "the auth_req_id is over; ask again");
-const PENDING: OAuthError =
-    OAuthError::new(ErrorCode::AuthorizationPending, "nobody has answered yet; ask again later");
+const PENDING: OAuthError = OAuthError::new(
+    ErrorCode::AuthorizationPending,
+    "nobody has answered yet; ask again later",
+);
 const SLOW_DOWN: OAuthError = OAuthError::new(
     ErrorCode::SlowDown,
     "nobody has answered yet; wait five seconds more between two requests from now on",

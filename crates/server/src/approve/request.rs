@@ -183,7 +183,9 @@ fn addressed(asked: &Asked) -> String {
     }
     let candidates = asked.resource_owner.iter().chain(&asked.owner);
     let mut others = candidates.filter(|owner| Some(*owner) != user && !is_alone(asked, owner));
-    others.next().map_or_else(|| ANYBODY.to_owned(), ToString::to_string)
+    others
+        .next()
+        .map_or_else(|| ANYBODY.to_owned(), ToString::to_string)
 }
 
 /// A single person who owns the agent cannot approve for it.

@@ -57,6 +57,15 @@ pub struct AnswerView {
     pub time: Timestamp,
 }
 
+/// A page of requests.
+#[derive(Clone, Debug)]
+pub struct ApprovalPage {
+    /// The requests.
+    pub items: Vec<ApprovalView>,
+    /// After which the next page begins, if there may be more.
+    pub next: Option<ApprovalId>,
+}
+
 /// Requests in a state that the caller may answer or look at, the newest first.
 ///
 /// # Errors
@@ -67,17 +76,19 @@ pub async fn list(
     caller: &Caller,
     state: ApprovalState,
     (before, limit): (Option<ApprovalId>, u32),
-) -> Result<Vec<ApprovalView>, Failure> {
+) -> Result<ApprovalPage, Failure> {
     let manager = current(app, served, caller).await?;
     let before = before.unwrap_or(ApprovalId::from_bytes([0xff; 16]));
     let rows = approval::list(&app.db, served.tenant.id, state, before, limit).await?;
-    let mut views = Vec::with_capacity(rows.len());
+    let is_full = u32::try_from(rows.len()) == Ok(limit);
+    let next = rows.last().filter(|_| is_full).map(|row| row.id);
+    let mut items = Vec::with_capacity(rows.len());
     for row in rows {
         if let Some(view) = visible(app, served, (caller, &manager), row).await? {
-            views.push(view);
+            items.push(view);
         }
     }
-    Ok(views)
+    Ok(ApprovalPage { items, next })
 }
 
 /// One request. What the caller may neither answer nor look at is unknown.
@@ -122,7 +133,8 @@ async fn visible(
     let (may_approve, may_reject) = (may(ApprovalAnswer::Approve), may(ApprovalAnswer::Reject));
     let id = row.id.to_string();
     let owner = record.subject.owner.as_ref();
-    let may_look = || change::permit(served, caller, ManagementAction::View, (Noun::Agent, &id, owner)).is_ok();
+    let may_look =
+        || change::permit(served, caller, ManagementAction::View, (Noun::Agent, &id, owner)).is_ok();
     let is_theirs = matches!(manager, Manager::User { name, .. } if record.subject.user.as_ref().is_some_and(|user| user.name == *name));
     if !(may_approve || may_reject || is_theirs || may_look()) {
         return Ok(None);
@@ -136,7 +148,11 @@ async fn visible(
         approval_uri: request::uri(served, row.id),
         deadline: row.deadline,
         votes: row.votes,
-        numbers: if is_open && may_approve { numbers(&row) } else { Vec::new() },
+        numbers: if is_open && may_approve {
+            numbers(&row)
+        } else {
+            Vec::new()
+        },
         may_approve: is_open && may_approve,
         may_reject: is_open && may_reject,
         answers: answers.into_iter().map(answer).collect(),

@@ -82,7 +82,13 @@ async fn attempt(
     let tenant = served.tenant.id;
     proposal.plan.guards.push(served.policy.guard);
     let plan = proposal.plan.clone();
-    match decide_use(&served.policy.set, proposal) {
+    let verdict = match decide_use(&served.policy.set, proposal) {
+        // Nobody is asked about a call yet.
+        UseVerdict::NeedsApproval(needed) => UseVerdict::Deny(Box::new(needed.decision)),
+        verdict @ (UseVerdict::Permit(_) | UseVerdict::Deny(_)) => verdict,
+    };
+    match verdict {
+        UseVerdict::NeedsApproval(_) => Err(Failure::Internal("a call waits for nobody".to_owned())),
         UseVerdict::Deny(decision) => {
             seen(app, &decision, false);
             let event = event(&plan, &decision, EventOutcome::Denied)?;

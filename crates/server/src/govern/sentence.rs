@@ -43,12 +43,40 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             id(leaf, "previous"),
             id(leaf, "root_key")
         ),
+        "approval.requested" => approval(leaf, parts, &actor),
+        "approval.given" => format!("{actor} said yes to {}", id(leaf, "approval")),
+        "approval.denied" => match text(parts, &["answer", "reason"]) {
+            Some(reason) => format!("{actor} said no to {}: {reason}", id(leaf, "approval")),
+            None => format!("{actor} said no to {}", id(leaf, "approval")),
+        },
+        "approval.expired" => format!(
+            "{} came to nothing: nobody answered or used it in time, or what it hung on is gone",
+            id(leaf, "approval")
+        ),
+        "approval.escalated" => format!(
+            "nobody had answered {} for a while, and more people were told",
+            id(leaf, "approval")
+        ),
+        "approval.used" => format!("{actor} used the yes to {}", id(leaf, "approval")),
+        "approval.tampered" => format!(
+            "the stored record of {} was CHANGED by somebody else than Chancery, and is refused",
+            id(leaf, "approval")
+        ),
         "limit.reached" => limited(leaf, parts, names),
         "call.decided" => call_sentence::decided(leaf, parts, &actor),
         "call.ended" => call_sentence::ended(leaf, parts, &actor),
         "manifest.seen" | "manifest.accepted" => call_sentence::manifest(leaf, parts, &actor),
         _ => changed(leaf, parts, (kind, &actor)),
     }
+}
+
+fn approval(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
+    let at = text(parts, &["record", "subject", "resource", "name"]).unwrap_or("Chancery");
+    let what = match text(parts, &["record", "subject", "call", "target"]) {
+        Some(target) => format!("to call {target} at {at}"),
+        None => format!("to a token for {at}"),
+    };
+    format!("{actor} needs a person's yes {what}: {}", id(leaf, "approval"))
 }
 
 fn failed(parts: &Map<String, Value>) -> String {

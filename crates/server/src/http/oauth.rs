@@ -34,6 +34,7 @@ pub async fn token(
         grant = match &request.grant {
             GrantRequest::ClientCredentials => "client_credentials",
             GrantRequest::TokenExchange { .. } => "token_exchange",
+            GrantRequest::Ciba { .. } => "ciba",
         };
         issuing::token(&app, &served, &request, source).await
     };

@@ -1,6 +1,7 @@
 //! Issuing: a token request becomes a decided, recorded, signed token.
 
 pub mod arrival;
+mod asking;
 pub mod authenticate;
 pub mod flood;
 pub mod introspect;

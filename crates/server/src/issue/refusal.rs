@@ -15,7 +15,32 @@ use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::EventId;
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::error::{ErrorCode, OAuthError};
-use chancery_store::{Outcome, consumed};
+use chancery_store::{Outcome, Statement, approval, consumed};
+
+/// A refusal to record.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// The decision.
+    pub(super) decision: Decision,
+    /// What the event names besides.
+    pub(super) ids: Vec<(&'static str, String)>,
+    /// What is written with it.
+    pub(super) statements: Vec<Statement>,
+    /// The answer, if it does not follow from the decision.
+    pub(super) error: Option<OAuthError>,
+}
+
+impl Refused {
+    /// A refusal that says all by its decision.
+    pub(super) const fn of(decision: Decision) -> Self {
+        Self {
+            decision,
+            ids: Vec::new(),
+            statements: Vec::new(),
+            error: None,
+        }
+    }
+}
 
 /// Records a refusal. The error is the answer.
 pub(super) async fn refuse(
@@ -26,7 +51,29 @@ pub(super) async fn refuse(
     learned: Option<&Learned>,
     arrival: Arrival,
 ) -> Result<Attempt, Failure> {
+    let refused = Refused {
+        ids,
+        ..Refused::of(decision)
+    };
+    refuse_with(app, served, client, refused, learned, arrival).await
+}
+
+/// The same with an answer of its own, and with what is written besides.
+pub(super) async fn refuse_with(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    refused: Refused,
+    learned: Option<&Learned>,
+    arrival: Arrival,
+) -> Result<Attempt, Failure> {
     let (tenant, now) = (served.tenant.id, arrival.now);
+    let Refused {
+        decision,
+        ids,
+        statements,
+        error,
+    } = refused;
     let event = Event {
         id: EventId::from(decision.id),
         tenant,
@@ -47,6 +94,7 @@ pub(super) async fn refuse(
         .batch(now)
         .extend(single_use)
         .extend(written(app, served, client, learned, now)?)
+        .extend(statements)
         .push(record::statement(served.keys.seal(), &event, &*app.random)?);
     match app.commit(batch, &changes(tenant, learned)).await? {
         Outcome::Committed => {}
@@ -56,7 +104,16 @@ pub(super) async fn refuse(
         } => {
             return Err(authenticate::replayed(app, served, client, arrival).await?.into());
         }
-        // Somebody else learned of the person meanwhile.
+        Outcome::Refused {
+            label: approval::CAP, ..
+        } => {
+            let refused = Refused {
+                error: Some(TOO_MUCH),
+                ..Refused::of(decision)
+            };
+            return Box::pin(refuse_with(app, served, client, refused, learned, arrival)).await;
+        }
+        // Somebody else learned of the person, or asked for the same, meanwhile.
         Outcome::Refused { .. } => {
             return Ok(Attempt::Stale(
                 learned
@@ -69,10 +126,15 @@ pub(super) async fn refuse(
     seen(&decision);
     let error = OAuthError {
         decision: Some(decision.id),
-        ..refusal(&decision, &served.tenant.spec.base_url)
+        ..error.unwrap_or_else(|| refusal(&decision, &served.tenant.spec.base_url))
     };
     Err(error.into())
 }
+
+const TOO_MUCH: OAuthError = OAuthError::new(
+    ErrorCode::TemporarilyUnavailable,
+    "this needs a person's yes, and people are asked about too many things at once; try again later",
+);
 
 /// Names a decision that was recorded on every line about the request.
 pub(super) fn seen(decision: &Decision) {

@@ -1,9 +1,11 @@
 //! The token endpoint's use case: parse → load facts → check → decide → record → sign → reply.
 
 use crate::app::App;
+use crate::approve::redeem::{self, Redemption};
 use crate::error::Failure;
 use crate::govern::keys;
 use crate::issue::arrival::{Arrival, Source};
+use crate::issue::asking::{Asking, ask};
 use crate::issue::refusal::{decision_part, refuse, seen, spend};
 use crate::issue::subject::Learned;
 use crate::issue::{authenticate, subject, target};
@@ -25,6 +27,7 @@ use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_oauth::urn;
 use chancery_policy::{Permit, Verdict, decide};
+use chancery_store::approval;
 use chancery_store::change::Changed;
 use chancery_store::consumed::{self, ConsumedKind};
 use chancery_store::db::Batch;
@@ -115,7 +118,12 @@ async fn attempt(
         .token((tenant, client.agent().id, client.client().id), now)?;
 
     // 2. What is asked, and everything it depends on.
-    let (proposal, learned) = match propose(app, served, request, client, now).await {
+    let Proposed {
+        proposal,
+        learned,
+        asking,
+        redemption,
+    } = match propose(app, served, request, client, now).await {
         Ok(proposed) => proposed,
         Err(failure) => return Err(spend(app, served, client, failure, arrival).await?),
     };
@@ -128,6 +136,9 @@ async fn attempt(
         Verdict::Deny(decision) => {
             return refuse(app, served, client, (*decision, Vec::new()), learned, arrival).await;
         }
+        Verdict::NeedsApproval(needed) => {
+            return ask(app, served, client, (*needed, asking), learned, arrival).await;
+        }
     };
 
     if !served.keys.has_active(permit.plan().algorithm) {
@@ -137,7 +148,11 @@ async fn attempt(
     }
 
     // 4. Record: nothing leaves before this is durable.
-    let batch = batch(app, served, client, &permit, learned, now)?;
+    let mut batch = batch(app, served, client, &permit, learned, now)?;
+    if let Some(redemption) = &redemption {
+        let by = (actor(client, permit.plan()), permit.decision().id);
+        batch = batch.extend(redemption.statements(app, served, by, now)?);
+    }
     match app.commit(batch, &changes(tenant, learned)).await? {
         Outcome::Committed => {}
         Outcome::Refused {
@@ -152,6 +167,10 @@ async fn attempt(
             let decision = permit.withdraw(DenyReason::BudgetUsedUp);
             return refuse(app, served, client, (decision, ids), learned, arrival).await;
         }
+        Outcome::Refused {
+            label: approval::SPENT,
+            ..
+        } => return Err(spend(app, served, client, redeem::UNKNOWN.into(), arrival).await?),
         Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }
 
@@ -168,14 +187,27 @@ async fn attempt(
     }))
 }
 
+/// A proposal, and what is to be done around the decision on it.
+struct Proposed {
+    proposal: Proposal,
+    /// What was learned of the person.
+    learned: Option<Learned>,
+    /// What is needed to ask for a person's yes.
+    asking: Option<Asking>,
+    /// The use of a person's yes.
+    redemption: Option<Redemption>,
+}
+
 async fn propose(
     app: &App,
     served: &Served,
     request: &TokenRequest,
     client: &AuthenticatedClient,
     now: Timestamp,
-) -> Result<(Proposal, Option<Learned>), Failure> {
-    if !client.client().spec.may_use(request.grant.registered()) {
+) -> Result<Proposed, Failure> {
+    // What was asked for by another grant is polled with this one.
+    let is_poll = matches!(request.grant, GrantRequest::Ciba { .. });
+    if !is_poll && !client.client().spec.may_use(request.grant.registered()) {
         return Err(OAuthError::unauthorized_client().into());
     }
     let context = RequestContext {
@@ -185,6 +217,17 @@ async fn propose(
         delegation: DelegationId::generate(now, &*app.random),
     };
     let tenant = served.tenant.id;
+    if let GrantRequest::Ciba { auth_req_id } = &request.grant {
+        // What is given was said when it was asked for; no parameter widens or turns it.
+        let handle = auth_req_id.expose_secret();
+        let (proposal, redemption) = redeem::token(app, served, client, handle, context).await?;
+        return Ok(Proposed {
+            proposal,
+            learned: None,
+            asking: None,
+            redemption: Some(redemption),
+        });
+    }
     let target = target::find(app, tenant, &request.target).await?;
     let scope = request.scope.as_deref();
     match &request.grant {
@@ -192,7 +235,12 @@ async fn propose(
             let directory = target::directory_for_agent(app, tenant, client, &target, scope).await?;
             let proposal =
                 client_credentials::client_credentials(context, client, &target, scope, &directory)?;
-            Ok((proposal, None))
+            Ok(Proposed {
+                proposal,
+                learned: None,
+                asking: Some(Asking::of_itself(target)),
+                redemption: None,
+            })
         }
         GrantRequest::TokenExchange {
             subject_token,
@@ -203,8 +251,14 @@ async fn propose(
                 target::directory_for_subject(app, tenant, client, &found.subject, &target, scope).await?;
             let proposal =
                 token_exchange::token_exchange(context, client, &found.subject, &target, scope, &directory)?;
-            Ok((proposal, found.learned))
+            Ok(Proposed {
+                proposal,
+                learned: found.learned,
+                asking: Some(Asking::of_subject(&found.subject, target)),
+                redemption: None,
+            })
         }
+        GrantRequest::Ciba { .. } => Err(Failure::Internal("a handle was not looked at".to_owned())),
     }
 }
 
@@ -281,7 +335,8 @@ fn relied_on(plan: &TokenPlan, learned: Option<&Learned>) -> Vec<Guard> {
     guards
 }
 
-pub(super) fn guard_of(user: &User) -> Guard {
+/// The row of a person, at the version that was read.
+pub(crate) fn guard_of(user: &User) -> Guard {
     chancery_oauth::authentication::guard(Noun::User, user)
 }
 
@@ -354,15 +409,19 @@ fn event(
         time: now,
         kind: EventKind::TokenIssued,
         outcome,
-        actor: Actor::Agent {
-            agent: client.agent().id,
-            client: client.client().id,
-            user: user(plan),
-        },
+        actor: actor(client, plan),
         ids,
         decision: Some(decision.id),
         parts: vec![decision_part(decision)?],
     })
+}
+
+fn actor(client: &AuthenticatedClient, plan: &TokenPlan) -> Actor {
+    Actor::Agent {
+        agent: client.agent().id,
+        client: client.client().id,
+        user: user(plan),
+    }
 }
 
 fn user(plan: &TokenPlan) -> Option<UserId> {

@@ -25,6 +25,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .push(change::prune(now.minus(Ttl::from_days(1))));
     let _ = app.db.commit(batch).await?;
     app.db.prune_batches(now.minus(Ttl::from_days(1))).await?;
+    crate::approve::expire::run(app).await?;
     for served in app.tenants.all() {
         keys::advance(app, &served, now).await?;
     }

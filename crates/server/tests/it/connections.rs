@@ -186,6 +186,7 @@ async fn permit(estate: &Estate, connection: &str, user: Option<&str>) -> Result
     match decide_use(&served.policy.set, proposal) {
         UseVerdict::Permit(permit) => Ok(*permit),
         UseVerdict::Deny(decision) => Err(format!("{:?}", decision.reason.unwrap())),
+        UseVerdict::NeedsApproval(_) => Err("ApprovalRequired".to_owned()),
     }
 }
 

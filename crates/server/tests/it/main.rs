@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod apply;
 #[cfg(test)]
+mod approval;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod broker;

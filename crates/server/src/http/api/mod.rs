@@ -2,6 +2,7 @@
 //! machine come through the local socket, everybody else with a token of ours.
 
 pub mod accounts;
+pub mod approvals;
 pub mod audit;
 pub mod body;
 pub mod caller;
@@ -60,6 +61,10 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         )
         .route("/audit/export", get(audit::export))
         .route("/audit/log", get(audit::log))
+        .route("/approvals", get(approvals::list))
+        .route("/approvals/{id}", get(approvals::show))
+        .route("/approvals/{id}/approve", post(approvals::approve))
+        .route("/approvals/{id}/deny", post(approvals::deny))
         .route("/connected_accounts", get(accounts::list).post(accounts::create))
         .route("/connected_accounts/{name}", get(accounts::show))
         .route("/connected_accounts/{name}/credential", put(accounts::set))

@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::http::api::operations::{COLLECTIONS, OPERATIONS, Operation};
-use crate::http::api::{accounts, directory, govern, manifests, people, upstreams, vault};
+use crate::http::api::{accounts, approvals, directory, govern, manifests, people, upstreams, vault};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -214,6 +214,8 @@ fn schemas() -> Value {
     add::<directory::TokenToTest>(&mut all);
     add::<directory::Repository>(&mut all);
     add::<manifests::Acceptance>(&mut all);
+    add::<approvals::Approving>(&mut all);
+    add::<approvals::Rejecting>(&mut all);
     add::<accounts::NewAccount>(&mut all);
     add::<accounts::NewCredential>(&mut all);
     add::<people::SecretToSet>(&mut all);

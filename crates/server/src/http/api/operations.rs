@@ -58,6 +58,31 @@ pub const OPERATIONS: &[Operation] = &[
     )
     .query(DRY_RUN),
     get(
+        "/approvals",
+        ApiScope::Read,
+        "requests for a person's yes that the caller may answer or look at, the newest first",
+    )
+    .query(APPROVALS),
+    get(
+        "/approvals/{id}",
+        ApiScope::Read,
+        "one request: the whole record, and what people answered",
+    ),
+    with_body(
+        "post",
+        "/approvals/{id}/approve",
+        ApiScope::Write,
+        "say yes, as a person whom policy lets",
+        "Approving",
+    ),
+    with_body(
+        "post",
+        "/approvals/{id}/deny",
+        ApiScope::Write,
+        "say no",
+        "Rejecting",
+    ),
+    get(
         "/resources/{name}/manifest",
         ApiScope::Read,
         "what the MCP server behind a resource shows: what is accepted and what is in quarantine",
@@ -369,6 +394,14 @@ const LIST: &[(&str, &str)] = &[
     ("limit", "at most so many, 1 to 500; default 100"),
     ("cursor", "where the page before ended"),
     ("state", "only this state"),
+];
+const APPROVALS: &[(&str, &str)] = &[
+    ("limit", "at most so many are looked at, 1 to 200; default 50"),
+    ("cursor", "where the page before ended"),
+    (
+        "state",
+        "`pending` (default), `approved`, `denied`, `expired` or `used`",
+    ),
 ];
 const PLAN: &[(&str, &str)] = &[("plan", "`true`: only say what would change")];
 const DRY_RUN: &[(&str, &str)] = &[("dry_run", "`true`: only say what would stop")];
