@@ -52,7 +52,7 @@ pub(crate) async fn estate_with(place: &Place, policy: &str) -> Estate {
     estate
 }
 
-async fn prepare(estate: &Estate, policy: &str) {
+pub(crate) async fn prepare(estate: &Estate, policy: &str) {
     let text = estate.admin("GET", "/policy", Value::Null).await["text"]
         .as_str()
         .unwrap()

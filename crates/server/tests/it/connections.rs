@@ -165,6 +165,7 @@ fn facts(tenant: &str, agent: &Agent, user: Option<&User>, connection: Connectio
             as_of: START,
             assurance: UserAssurance::Verified,
         }),
+        approval: None,
         chain: vec![agent.name.clone()],
         resource: Some(ResourceFacts {
             name: name("broker"),
