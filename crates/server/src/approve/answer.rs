@@ -91,22 +91,15 @@ pub async fn give(
     };
     guards.extend(person.as_ref().map(|user| guard_of(user)));
     guards.push(served.policy.guard);
-    let count = if is_yes {
-        approval::count_yes(tenant, &row, now, now.plus(USABLE_FOR))
-    } else {
-        approval::deny(tenant, row.id, now)
-    };
-    let event = event(app, served, caller, (&row, &answer), permit.policies())?;
-    let mut batch = app.batch(now);
-    for statement in guard::statements(tenant, &unique(guards)) {
-        batch = batch.guard(statement);
-    }
-    let batch = batch
-        .push(count)
-        .push(approval::insert_answer(tenant, row.id, &answer))
-        .extend(caller.spend_once())
-        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
-    match app.commit(batch, &[]).await? {
+    match commit(
+        app,
+        served,
+        caller,
+        (&row, &answer, permit.policies()),
+        &unique(guards),
+    )
+    .await?
+    {
         Outcome::Committed => view::show(app, served, caller, row.id).await,
         Outcome::Refused {
             label: guard::STALE, ..
@@ -115,6 +108,33 @@ pub async fn give(
         )),
         Outcome::Refused { .. } => Err(over(&row)),
     }
+}
+
+/// Counts an answer and records it, if everything that it relies on is as it was.
+async fn commit(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (row, answer, policies): (&ApprovalRow, &AnswerRow, &[String]),
+    guards: &[Guard],
+) -> Result<Outcome, Failure> {
+    let (tenant, now) = (served.tenant.id, caller.now);
+    let count = if answer.is_yes {
+        approval::count_yes(tenant, row, now, now.plus(USABLE_FOR))
+    } else {
+        approval::deny(tenant, row.id, now)
+    };
+    let event = event(app, served, caller, (row, answer), policies);
+    let mut batch = app.batch(now);
+    for statement in guard::statements(tenant, guards) {
+        batch = batch.guard(statement);
+    }
+    let batch = batch
+        .push(count)
+        .push(approval::insert_answer(tenant, row.id, answer))
+        .extend(caller.spend_once())
+        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    app.commit(batch, &[]).await
 }
 
 /// Whether it is a yes, and what the person did. Whoever chooses another number than the asking side shows has another
@@ -164,12 +184,12 @@ fn event(
     caller: &Caller,
     (row, answer): (&ApprovalRow, &AnswerRow),
     policies: &[String],
-) -> Result<Event, Failure> {
-    let hash: String = row.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+) -> Event {
+    let hash = sealed::hex(&row.hash);
     let content = serde_json::json!({
         "record_sha256": hash, "methods": answer.methods, "reason": answer.reason, "policies": policies,
     });
-    Ok(Event {
+    Event {
         id: EventId::generate(caller.now, &*app.random),
         tenant: served.tenant.id,
         time: caller.now,
@@ -187,7 +207,7 @@ fn event(
             class: PartClass::Personal,
             content: content.to_string(),
         }],
-    })
+    }
 }
 
 /// Ends a request that can come to nothing any more.

@@ -296,7 +296,7 @@ async fn parent_token(
     };
     let in_force = own::still_in_force(app, served, Arc::new(token), now).await?;
     let in_force = in_force.ok_or(REVOKED)?;
-    Ok(subject::of_own(app, served, in_force).await?)
+    subject::of_own(app, served, in_force).await
 }
 
 /// What must be kept of a token of ours to exchange it later.

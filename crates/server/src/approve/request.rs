@@ -145,7 +145,7 @@ fn draft(
         policy_set: wanted.policy_set.clone(),
         requested_at: now,
         expires_at: deadline,
-        nonce: nonce.iter().map(|byte| format!("{byte:02x}")).collect(),
+        nonce: sealed::hex(&nonce),
     }
     .to_text()?;
     let hash = sealed::hash(&text);

@@ -15,10 +15,20 @@ use chancery_core::id::{ApprovalId, EventId, Id as _};
 use chancery_core::secret::TokenDigest;
 use chancery_core::time::Timestamp;
 use chancery_store::approval::ApprovalRow;
+use std::fmt::Write as _;
 
 /// The hash of a record's canonical text.
 pub fn hash(text: &str) -> [u8; 32] {
     sha256(&ApprovalRecord::to_hash(text))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The MAC over a request's id and hash.

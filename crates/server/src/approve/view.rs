@@ -144,7 +144,7 @@ async fn visible(
     Ok(Some(ApprovalView {
         id: row.id,
         state: row.state,
-        record_sha256: row.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        record_sha256: sealed::hex(&row.hash),
         approval_uri: request::uri(served, row.id),
         deadline: row.deadline,
         votes: row.votes,

@@ -13,6 +13,7 @@ use chancery_core::actor::Actor;
 use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::EventId;
+use chancery_core::time::Timestamp;
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_store::{Outcome, Statement, approval, consumed};
@@ -74,21 +75,7 @@ pub(super) async fn refuse_with(
         statements,
         error,
     } = refused;
-    let event = Event {
-        id: EventId::from(decision.id),
-        tenant,
-        time: now,
-        kind: EventKind::TokenIssued,
-        outcome: EventOutcome::Denied,
-        actor: Actor::Agent {
-            agent: client.agent().id,
-            client: client.client().id,
-            user: None,
-        },
-        ids,
-        decision: Some(decision.id),
-        parts: vec![decision_part(&decision)?],
-    };
+    let event = event(served, client, (&decision, ids), now)?;
     let single_use = client.single_use().map(|single_use| consume(tenant, single_use));
     let batch = app
         .batch(now)
@@ -129,6 +116,29 @@ pub(super) async fn refuse_with(
         ..error.unwrap_or_else(|| refusal(&decision, &served.tenant.spec.base_url))
     };
     Err(error.into())
+}
+
+fn event(
+    served: &Served,
+    client: &AuthenticatedClient,
+    (decision, ids): (&Decision, Vec<(&'static str, String)>),
+    now: Timestamp,
+) -> Result<Event, Failure> {
+    Ok(Event {
+        id: EventId::from(decision.id),
+        tenant: served.tenant.id,
+        time: now,
+        kind: EventKind::TokenIssued,
+        outcome: EventOutcome::Denied,
+        actor: Actor::Agent {
+            agent: client.agent().id,
+            client: client.client().id,
+            user: None,
+        },
+        ids,
+        decision: Some(decision.id),
+        parts: vec![decision_part(decision)?],
+    })
 }
 
 const TOO_MUCH: OAuthError = OAuthError::new(

@@ -176,15 +176,19 @@ async fn attempt(
 
     // 5. Act: sign what was permitted, and reply.
     seen(permit.decision());
-    let access_token = served.keys.sign(&permit)?;
     let is_exchange = matches!(request.grant, GrantRequest::TokenExchange { .. });
-    Ok(Attempt::Answered(TokenResponse {
-        access_token,
+    reply(served, &permit, is_exchange).map(Attempt::Answered)
+}
+
+/// Signs what a permit allows.
+fn reply(served: &Served, permit: &Permit, is_exchange: bool) -> Result<TokenResponse, Failure> {
+    Ok(TokenResponse {
+        access_token: served.keys.sign(permit)?,
         token_type: "Bearer",
         expires_in: permit.plan().lifetime().as_seconds(),
         scope: scope_text(permit.plan(), permit.given()),
         issued_token_type: is_exchange.then_some(urn::TOKEN_TYPE_ACCESS_TOKEN),
-    }))
+    })
 }
 
 /// A proposal, and what is to be done around the decision on it.

@@ -457,12 +457,14 @@ async fn a_flood_of_requests_is_capped(place: Place) {
 }
 
 async fn a_record_that_was_changed_behind_our_back_is_refused_and_told(place: Place) {
-    let estate = estate_with(&place, NEEDS_A_YES).await;
+    let mut estate = estate_with(&place, NEEDS_A_YES).await;
     let (handle, id) = waits(&estate.planner_for_alice("write").await);
     approve(&estate, "carol", &id).await.unwrap();
+    estate.node.app.db.close().await;
     place
         .behind_the_back("UPDATE approvals SET record = replace(record, '\"write\"', '\"delete\"')")
         .await;
+    estate.node = Chancery::start_at(&place, estate.node.clock.now()).await;
     refused(&poll(&estate, "planner", &handle).await, "invalid_grant");
     assert!(!estate.events("approval.tampered").await.is_empty());
     let answer = estate
