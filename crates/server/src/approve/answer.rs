@@ -60,7 +60,7 @@ pub async fn give(
     let person = person(app, served, caller).await?;
     let manager = person
         .as_ref()
-        .map_or_else(|| caller.manager.clone(), |user| as_manager(user));
+        .map_or_else(|| caller.manager.clone(), |user| as_principal(user));
     let set = &served.policy.set;
     let permit = policy::decide(set, &record, (&manager, given.method), given.answer, now)?;
     if row.state != ApprovalState::Pending || row.deadline <= now {
@@ -170,7 +170,7 @@ async fn person(app: &App, served: &Served, caller: &Caller) -> Result<Option<Ar
 }
 
 /// A person as policy sees them, by what is stored and not by what a session remembers.
-pub(super) fn as_manager(user: &User) -> Manager {
+pub(super) fn as_principal(user: &User) -> Manager {
     Manager::User {
         name: user.name.clone(),
         roles: user.spec.roles.clone(),

@@ -3,7 +3,7 @@
 //! CIBA §10.1, §11).
 
 use crate::app::App;
-use crate::approve::answer::as_manager;
+use crate::approve::answer::as_principal;
 use crate::approve::{draft, sealed};
 use crate::directory::lineage;
 use crate::error::Failure;
@@ -168,7 +168,7 @@ pub(super) async fn yes(
             continue;
         };
         let method = method_of(&answer);
-        let who = (&as_manager(&user), method);
+        let who = (&as_principal(&user), method);
         if policy::decide(&served.policy.set, record, who, ApprovalAnswer::Approve, now).is_err() {
             continue;
         }

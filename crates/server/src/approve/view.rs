@@ -1,7 +1,7 @@
 //! What can be seen of requests: those that a person may answer, and any by somebody who may look at everything.
 
 use crate::app::App;
-use crate::approve::answer::{as_manager, unknown};
+use crate::approve::answer::{as_principal, unknown};
 use crate::approve::{request, sealed};
 use crate::directory::change::{self, Caller};
 use crate::error::Failure;
@@ -114,7 +114,7 @@ async fn current(app: &App, served: &Served, caller: &Caller) -> Result<Manager,
         return Ok(caller.manager.clone());
     };
     let user = app.directory.users.find(served.tenant.id, id).await?;
-    Ok(user.map_or_else(|| caller.manager.clone(), |user| as_manager(&user)))
+    Ok(user.map_or_else(|| caller.manager.clone(), |user| as_principal(&user)))
 }
 
 async fn visible(
