@@ -20,6 +20,14 @@ pub(crate) struct ClientArguments {
 enum ClientCommand {
     /// Make a client for an agent. A secret, if it has one, is shown once.
     Create(CreateArguments),
+    /// Give a client that made itself known to an agent, and put it into use.
+    Adopt {
+        /// Name, id, or the URL of its metadata document.
+        name: String,
+        /// The agent that it belongs to from then on.
+        #[arg(long)]
+        agent: String,
+    },
     /// Replace the secret; the new one is shown once, and everything issued to the client ends.
     ResetSecret {
         /// Name or id.
@@ -84,6 +92,7 @@ pub(crate) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     let command = match arguments.command {
+        ClientCommand::Adopt { name, agent } => return adopt(&name, &agent, connection, output).await,
         ClientCommand::ResetSecret { name } => {
             return noun::step("clients", &name, "reset-secret", connection, output).await;
         }
@@ -132,4 +141,27 @@ async fn create(arguments: CreateArguments, connection: &Connection, output: Out
 
 fn some(list: &[String]) -> Option<Value> {
     (!list.is_empty()).then(|| json!(list))
+}
+
+async fn adopt(name: &str, agent: &str, connection: &Connection, output: Output) -> anyhow::Result<()> {
+    let path = format!("/clients/{}/adopt", noun::encode(name));
+    let body = json!({ "agent": agent });
+    let client = connection.send(Method::POST, &path, &body).await?;
+    if as_json(output, &client) {
+        return Ok(());
+    }
+    let name = field(&client, &["name"]);
+    print::line(&format!("client {name} belongs to agent {agent} and is active"));
+    let text = |path: &[&str]| field(&client, path);
+    print::line(&format!("it proves itself by {}", text(&["spec", "method"])));
+    for uri in client
+        .pointer("/spec/redirect_uris")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
+        print::line(&format!("it sends people back to {uri}"));
+    }
+    Ok(())
 }

@@ -24,6 +24,7 @@ mod me;
 mod noun;
 mod policy;
 mod print;
+mod registration;
 mod resource;
 mod root_key;
 mod run;
@@ -89,6 +90,8 @@ enum Command {
     Agent(agent::AgentArguments),
     /// Clients of agents.
     Client(client::ClientArguments),
+    /// How clients that make themselves known come to agents: rules, and initial access tokens.
+    Registration(registration::RegistrationArguments),
     /// Users.
     User(noun::NounArguments),
     /// Trusted issuers.
@@ -187,6 +190,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Export(arguments) => apply::export(arguments, &connection.open()?).await,
         Command::Agent(arguments) => agent::run(arguments, &connection.open()?, output).await,
         Command::Client(arguments) => client::run(arguments, &connection.open()?, output).await,
+        Command::Registration(arguments) => registration::run(arguments, &connection.open()?, output).await,
         Command::User(arguments) => noun::run("users", arguments, &connection.open()?, output).await,
         Command::Issuer(arguments) => {
             noun::run("trusted_issuers", arguments, &connection.open()?, output).await

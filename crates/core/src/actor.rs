@@ -45,6 +45,8 @@ pub enum SystemActor {
     Restore,
     /// Requests for a person's yes.
     Approval,
+    /// Taking in a client that made itself known.
+    Registration,
 }
 
 impl fmt::Display for Actor {
@@ -59,6 +61,7 @@ impl fmt::Display for Actor {
             Self::System(SystemActor::Gateway) => f.write_str("system:gateway"),
             Self::System(SystemActor::Restore) => f.write_str("system:restore"),
             Self::System(SystemActor::Approval) => f.write_str("system:approval"),
+            Self::System(SystemActor::Registration) => f.write_str("system:registration"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

@@ -112,6 +112,10 @@ ids! {
     SessionId = "ses_";
     /// A family: everything issued on one authorization code.
     TokenFamilyId = "fam_";
+    /// A registration rule.
+    RegistrationRuleId = "rul_";
+    /// An initial access token for registration.
+    RegistrationTokenId = "rtk_";
     /// A pending authorization request.
     AuthorizationRequestId = "req_";
     /// A request for a person's yes.

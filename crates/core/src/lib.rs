@@ -27,6 +27,7 @@ pub mod noun;
 pub mod proposal;
 pub mod random;
 pub mod redirect;
+pub mod registration;
 pub mod resource;
 #[cfg(feature = "schema")]
 mod schema;

@@ -40,6 +40,10 @@ pub enum Noun {
     Session,
     /// Everything issued on one authorization code.
     TokenFamily,
+    /// A rule that says whom a client that makes itself known belongs to.
+    RegistrationRule,
+    /// A secret that lets its bearer register clients of one agent.
+    RegistrationToken,
 }
 
 impl Noun {
@@ -61,6 +65,8 @@ impl Noun {
             Self::ConnectedAccount => "connected_account",
             Self::Session => "session",
             Self::TokenFamily => "token_family",
+            Self::RegistrationRule => "registration_rule",
+            Self::RegistrationToken => "registration_token",
         }
     }
 
@@ -92,6 +98,8 @@ impl Noun {
             Self::ConnectedAccount => "acc_",
             Self::Session => "ses_",
             Self::TokenFamily => "fam_",
+            Self::RegistrationRule => "rul_",
+            Self::RegistrationToken => "rtk_",
         }
     }
 }
@@ -102,7 +110,7 @@ impl fmt::Display for Noun {
     }
 }
 
-const ALL: [Noun; 15] = [
+const ALL: [Noun; 17] = [
     Noun::Tenant,
     Noun::TrustedIssuer,
     Noun::User,
@@ -118,6 +126,8 @@ const ALL: [Noun; 15] = [
     Noun::ConnectedAccount,
     Noun::Session,
     Noun::TokenFamily,
+    Noun::RegistrationRule,
+    Noun::RegistrationToken,
 ];
 
 /// Where a noun stands in its life: `staged → active ⇄ suspended → retired`. Retired is final; the

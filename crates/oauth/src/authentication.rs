@@ -82,6 +82,9 @@ pub enum AuthenticationError {
     /// The client registered itself and belongs to no agent yet.
     #[error("client `{0}` belongs to no agent yet: chancery client adopt {0} --agent AGENT")]
     NotAdopted(Name),
+    /// The client that a metadata document describes cannot be used.
+    #[error("{0}")]
+    Document(String),
     /// The client is registered for another method.
     #[error("the client is registered for `{registered}`, not for this method")]
     WrongMethod {

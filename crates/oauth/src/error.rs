@@ -34,6 +34,14 @@ pub enum ErrorCode {
     ExpiredToken,
     /// The token type cannot be revoked.
     UnsupportedTokenType,
+    /// A redirect URI cannot be registered (RFC 7591 §3.2.2).
+    InvalidRedirectUri,
+    /// Another field of a registration breaks its rule.
+    InvalidClientMetadata,
+    /// A software statement is not taken.
+    InvalidSoftwareStatement,
+    /// The bearer token of a request is not good (RFC 6750 §3.1).
+    InvalidToken,
     /// Overloaded, or not sure of the present state: try again.
     TemporarilyUnavailable,
     /// A fault of ours.
@@ -58,6 +66,10 @@ impl ErrorCode {
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
             Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::InvalidRedirectUri => "invalid_redirect_uri",
+            Self::InvalidClientMetadata => "invalid_client_metadata",
+            Self::InvalidSoftwareStatement => "invalid_software_statement",
+            Self::InvalidToken => "invalid_token",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }

@@ -12,6 +12,7 @@ pub mod grant;
 pub mod jose;
 pub mod metadata;
 pub mod redirect;
+pub mod registration;
 pub mod request;
 pub mod runtime;
 pub mod sign_in;

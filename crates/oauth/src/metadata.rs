@@ -25,11 +25,23 @@ pub struct Metadata {
     id_token_signing_alg_values_supported: Vec<&'static str>,
     scopes_supported: Vec<String>,
     service_documentation: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
+    client_id_metadata_document_supported: bool,
+}
+
+/// How clients may make themselves known to a tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registering {
+    /// By registering (RFC 7591).
+    pub dynamic: bool,
+    /// By a metadata document whose URL is their `client_id`.
+    pub by_document: bool,
 }
 
 impl Metadata {
     /// The document of the issuer at `base`. `scopes` are those that any client may learn of.
-    pub fn new(base: &str, scopes: Vec<String>) -> Self {
+    pub fn new(base: &str, scopes: Vec<String>, registering: Registering) -> Self {
         let methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
         let algorithms = vec![
             "ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -56,17 +68,19 @@ impl Metadata {
             id_token_signing_alg_values_supported: vec!["ES256", "EdDSA", "RS256"],
             scopes_supported: scopes,
             service_documentation: "https://www.rfc-editor.org/rfc/rfc8693",
+            registration_endpoint: registering.dynamic.then(|| format!("{base}/register")),
+            client_id_metadata_document_supported: registering.by_document,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Metadata;
+    use super::{Metadata, Registering};
 
     #[test]
     fn names_what_the_mcp_sdks_require_of_every_server() {
-        let metadata = Metadata::new("https://id.example", Vec::new());
+        let metadata = Metadata::new("https://id.example", Vec::new(), Registering::default());
         let document = serde_json::to_value(metadata).unwrap();
         assert_eq!(document["issuer"], "https://id.example");
         assert_eq!(document["authorization_endpoint"], "https://id.example/authorize");

@@ -84,6 +84,8 @@ pub enum ManagementAction {
     WriteDestination,
     /// Accept what an MCP server shows of itself.
     AcceptManifest,
+    /// Give a client that made itself known to an agent.
+    AdoptClient,
 }
 
 impl ManagementAction {
@@ -108,6 +110,7 @@ impl ManagementAction {
             Self::Connect => "connect",
             Self::WriteDestination => "write_destination",
             Self::AcceptManifest => "accept_manifest",
+            Self::AdoptClient => "adopt_client",
         }
     }
 }

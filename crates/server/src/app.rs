@@ -14,6 +14,7 @@ use crate::jobs::freshness::Freshness;
 use crate::limits::Limits;
 use crate::listener::TrustedProxies;
 use crate::metrics::Metrics;
+use crate::registration::document::Documents;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
 use chancery_core::id::{BatchId, Id as _, NodeId, TenantId};
@@ -60,6 +61,10 @@ pub struct App {
     pub issuer_keys: IssuerKeys,
     /// Endpoints of trusted issuers at which people sign in.
     pub providers: Providers,
+    /// Keys of clients that keep them at an address of their own.
+    pub client_keys: IssuerKeys,
+    /// Metadata documents of clients.
+    pub documents: Documents,
     /// What calls pass through.
     pub gateway: Gateway,
     /// The way out.

@@ -1,8 +1,8 @@
 //! The use cases of Chancery, and the bytes on its sockets.
 //!
 //! A request goes straight: `http/…` parses → a use case (`issue/`, `directory/`, `connect/`, `gateway/`,
-//! `broker/`, `govern/`, `people/`) loads facts,
-//! applies the rules of `oauth`, has `policy` decide, commits one batch through [`record`] → `keys` signs →
+//! `broker/`, `govern/`, `people/`, `registration/`) loads
+//! facts, applies the rules of `oauth`, has `policy` decide, commits one batch through [`record`] → `keys` signs →
 //! reply. A use case never names an HTTP type.
 
 pub mod app;
@@ -24,6 +24,7 @@ pub mod metrics;
 pub mod node;
 pub mod people;
 pub mod record;
+pub mod registration;
 pub mod roots;
 pub mod setup;
 pub mod sinks;

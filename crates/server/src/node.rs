@@ -16,6 +16,7 @@ use crate::keys::RootKey;
 use crate::limits::{CallLimits, Limits as CallLimiter, refused};
 use crate::listener::{Endpoint, Limits, TlsConfig, TrustedProxies, serve};
 use crate::metrics::Metrics;
+use crate::registration::document::Documents;
 use crate::roots::Roots;
 use crate::setup;
 use crate::sinks::Sinks;
@@ -246,6 +247,7 @@ async fn on(
     // The feed's end is read before anything is loaded, so that no change can fall between.
     let end = change::end(&db).await?;
     let issuer_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
+    let client_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
     let app = Arc::new(App {
         node: NodeId::generate(now, random),
         directory: Directory::new(db.clone()),
@@ -261,6 +263,8 @@ async fn on(
         github_api: config.github_api,
         issuer_keys,
         providers: Providers::new(egress.clone(), world.clock.clone()),
+        client_keys: client_keys.of_clients(),
+        documents: Documents::default(),
         limits: CallLimiter::new(config.call_limits, metrics.clone()),
         metrics,
         backup_place,

@@ -13,6 +13,7 @@ use chancery_core::id::TenantId;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::lineage::Guard;
 use chancery_core::noun::Noun;
+use chancery_core::registration::{RegistrationRuleSpec, RegistrationTokenSpec};
 use chancery_core::resource::ResourceSpec;
 use chancery_core::session::SessionSpec;
 use chancery_core::tenant::TenantSpec;
@@ -49,6 +50,8 @@ pub(crate) static TABLES: &[(Noun, &Table)] = &[
     (Noun::ConnectedAccount, ConnectedAccountSpec::TABLE),
     (Noun::Session, SessionSpec::TABLE),
     (Noun::TokenFamily, TokenFamilySpec::TABLE),
+    (Noun::RegistrationRule, RegistrationRuleSpec::TABLE),
+    (Noun::RegistrationToken, RegistrationTokenSpec::TABLE),
 ];
 
 fn table(noun: Noun) -> &'static Table {
@@ -68,5 +71,7 @@ fn table(noun: Noun) -> &'static Table {
         Noun::ConnectedAccount => ConnectedAccountSpec::TABLE,
         Noun::Session => SessionSpec::TABLE,
         Noun::TokenFamily => TokenFamilySpec::TABLE,
+        Noun::RegistrationRule => RegistrationRuleSpec::TABLE,
+        Noun::RegistrationToken => RegistrationTokenSpec::TABLE,
     }
 }

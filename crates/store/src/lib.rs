@@ -32,6 +32,7 @@ pub mod manifest;
 mod migrations;
 mod policy_set;
 pub mod record;
+mod registration;
 mod resource;
 pub mod restore;
 mod session;
@@ -49,6 +50,10 @@ pub use issuer::issuer_key;
 pub use migrations::MIGRATIONS;
 pub use policy_set::{PolicySetRecord, PolicySetSpec};
 pub use record::{Page, Stored};
+pub use registration::{
+    ALL_RULES, Registration, count_waiting, find_registration, insert_registration, list_overdue,
+    settle_registration,
+};
 pub use session::{find_last_seen, is_worth_noting, see_session};
 pub use tenant::all_tenants;
 pub use user::{is_user_retired, user_key};
@@ -72,6 +77,7 @@ pub fn queries() -> Vec<&'static Sql> {
         log::QUERIES,
         manifest::QUERIES,
         restore::QUERIES,
+        registration::QUERIES,
         session::QUERIES,
         sign_in::QUERIES,
         tenant::QUERIES,

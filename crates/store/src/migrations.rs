@@ -48,6 +48,11 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: Sql::same(include_str!("../migrations/0008_people.sql")),
     },
     Migration {
+        number: 9,
+        name: "clients",
+        sql: Sql::same(include_str!("../migrations/0009_clients.sql")),
+    },
+    Migration {
         number: 10,
         name: "approvals",
         sql: Sql::same(include_str!("../migrations/0010_approvals.sql")),

@@ -55,6 +55,9 @@ pub struct Document {
     /// Grants. A grant without a name gets one from its agent, principal and resource or connection.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<Map<String, Value>>,
+    /// Registration rules.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registration_rules: Vec<Map<String, Value>>,
     /// The text of the policy set to be in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -130,6 +133,7 @@ pub async fn apply(
     planner.clients(items.clients).await?;
     planner.bindings(items.bindings).await?;
     planner.grants(items.grants).await?;
+    planner.all(items.registration_rules).await?;
     if let Some(text) = &items.policy {
         planner.policy(text).await?;
     }

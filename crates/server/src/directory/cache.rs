@@ -13,6 +13,7 @@ use chancery_core::id::{Id, TenantId, TokenId};
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::{Noun, Record, Spec};
+use chancery_core::registration::RegistrationRuleSpec;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::session::SessionSpec;
 use chancery_core::token_family::TokenFamilySpec;
@@ -54,6 +55,8 @@ pub struct Directory {
     pub sessions: Shelf<SessionSpec>,
     /// What was issued on each authorization code.
     pub families: Shelf<TokenFamilySpec>,
+    /// Registration rules, all of a tenant together.
+    pub registration_rules: Shelf<RegistrationRuleSpec>,
     secrets: Secrets,
     revoked: RwLock<HashSet<(TenantId, TokenId)>>,
 }
@@ -86,6 +89,7 @@ impl Directory {
             accounts: Shelf::new(db.clone(), 100_000),
             sessions: Shelf::new(db.clone(), 100_000),
             families: Shelf::new(db.clone(), 100_000),
+            registration_rules: Shelf::new(db.clone(), 10_000),
             secrets: Cache::new(100_000),
             revoked: RwLock::default(),
             db,
@@ -108,7 +112,8 @@ impl Directory {
             Noun::ConnectedAccount => self.accounts.forget(tenant, id),
             Noun::Session => self.sessions.forget(tenant, id),
             Noun::TokenFamily => self.families.forget(tenant, id),
-            Noun::Tenant | Noun::PolicySet => {}
+            Noun::RegistrationRule => self.registration_rules.forget(tenant, id),
+            Noun::Tenant | Noun::PolicySet | Noun::RegistrationToken => {}
         }
     }
 
@@ -127,10 +132,11 @@ impl Directory {
         self.accounts.forget_all();
         self.sessions.forget_all();
         self.families.forget_all();
+        self.registration_rules.forget_all();
     }
 
     /// How many records of each kind are in memory.
-    pub fn sizes(&self) -> [(&'static str, u64); 13] {
+    pub fn sizes(&self) -> [(&'static str, u64); 14] {
         [
             ("agent", self.agents.size()),
             ("client", self.clients.size()),
@@ -145,6 +151,7 @@ impl Directory {
             ("connected_account", self.accounts.size()),
             ("session", self.sessions.size()),
             ("token_family", self.families.size()),
+            ("registration_rule", self.registration_rules.size()),
         ]
     }
 

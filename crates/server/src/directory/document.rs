@@ -14,6 +14,7 @@ use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun};
+use chancery_core::registration::RegistrationRuleSpec;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::user::UserSpec;
 use serde_json::{Map, Value};
@@ -36,6 +37,7 @@ pub(super) struct Items {
     pub(super) clients: Vec<Item<ClientSpec>>,
     pub(super) bindings: Vec<Item<RuntimeBindingSpec>>,
     pub(super) grants: Vec<Item<GrantSpec>>,
+    pub(super) registration_rules: Vec<Item<RegistrationRuleSpec>>,
     pub(super) policy: Option<String>,
 }
 
@@ -52,6 +54,7 @@ impl Items {
             clients: items(document.clients, base)?,
             bindings: items(document.runtime_bindings, base)?,
             grants: items(document.grants, base)?,
+            registration_rules: items(document.registration_rules, base)?,
             policy: document.policy,
         })
     }

@@ -14,6 +14,7 @@ use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::noun::Lifecycle;
+use chancery_core::registration::RegistrationRuleSpec;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::user::UserSpec;
 use chancery_store::{Page, Stored, record};
@@ -35,6 +36,7 @@ pub async fn export(app: &App, served: &Served) -> Result<Document, Failure> {
         clients: exported::<ClientSpec>(app, served).await?,
         runtime_bindings: exported::<RuntimeBindingSpec>(app, served).await?,
         grants: exported::<GrantSpec>(app, served).await?,
+        registration_rules: exported::<RegistrationRuleSpec>(app, served).await?,
         policy: Some(served.policy.set.text().to_owned()),
     };
     // Every tenant is made with it; only what somebody changed about it is a matter of configuration.
@@ -44,10 +46,14 @@ pub async fn export(app: &App, served: &Served) -> Result<Document, Failure> {
             |resource: &Map<String, Value>| resource.get("name") != Some(&Value::from(OWN_INTERFACE));
         document.resources.retain(is_other);
     }
-    // A runtime binding makes its own client.
-    document
-        .clients
-        .retain(|client| client.get("method").and_then(Value::as_str) != Some("runtime"));
+    // A runtime binding makes its own client; one that registered itself has its id and secret here only; and one
+    // without an agent is nobody's configuration yet.
+    document.clients.retain(|client| {
+        let text = |field: &str| client.get(field).and_then(Value::as_str);
+        text("method") != Some("runtime")
+            && text("provenance") != Some("registered")
+            && text("agent").is_some()
+    });
     // What follows from the base URL is left out, so that a document moves between environments.
     for resource in &mut document.resources {
         if resource.contains_key("upstream") {

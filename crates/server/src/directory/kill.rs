@@ -71,7 +71,9 @@ pub async fn kill(
         | Noun::Resource
         | Noun::Delegation
         | Noun::PolicySet
-        | Noun::TokenFamily => Err(Refusal::Invalid(format!(
+        | Noun::TokenFamily
+        | Noun::RegistrationRule
+        | Noun::RegistrationToken => Err(Refusal::Invalid(format!(
             "a {noun} cannot be killed; agent, client, user, trusted_issuer, grant, blueprint, connection, \
              connected_account or session can"
         ))
@@ -104,7 +106,9 @@ async fn kill_one<S: Managed>(
         | Noun::Delegation
         | Noun::PolicySet
         | Noun::Session
-        | Noun::TokenFamily => remains(app, tenant).await?,
+        | Noun::TokenFamily
+        | Noun::RegistrationRule
+        | Noun::RegistrationToken => remains(app, tenant).await?,
     };
     if !dry_run {
         change::commit(app, caller, work).await?;
@@ -138,7 +142,11 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
         | Noun::Delegation
         | Noun::PolicySet
         | Noun::Session
-        | Noun::TokenFamily => format!("{noun} {name}: no new token, exchange or introspection succeeds"),
+        | Noun::TokenFamily
+        | Noun::RegistrationRule
+        | Noun::RegistrationToken => {
+            format!("{noun} {name}: no new token, exchange or introspection succeeds")
+        }
     }];
     match noun {
         Noun::Connection => {
@@ -177,7 +185,9 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
         | Noun::Delegation
         | Noun::PolicySet
         | Noun::ConnectedAccount
-        | Noun::TokenFamily => {}
+        | Noun::TokenFamily
+        | Noun::RegistrationRule
+        | Noun::RegistrationToken => {}
     }
     Ok(stops)
 }

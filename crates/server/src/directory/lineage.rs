@@ -58,7 +58,9 @@ async fn present(app: &App, tenant: TenantId, link: Link) -> Result<Option<Prese
         Noun::ConnectedAccount => look(&directory.accounts, tenant, link).await,
         Noun::Session => look(&directory.sessions, tenant, link).await,
         Noun::TokenFamily => look(&directory.families, tenant, link).await,
-        Noun::PolicySet => Ok(None),
+        Noun::RegistrationRule => look(&directory.registration_rules, tenant, link).await,
+        // Nothing hangs on them.
+        Noun::PolicySet | Noun::RegistrationToken => Ok(None),
     }
 }
 

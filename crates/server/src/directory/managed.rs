@@ -13,6 +13,7 @@ use chancery_core::grant::{GrantSpec, Granted, Principal};
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
+use chancery_core::registration::{RegistrationRuleSpec, RegistrationTokenSpec};
 use chancery_core::resource::{ResourceSpec, Upstream};
 use chancery_core::scope::Authority;
 use chancery_core::session::SessionSpec;
@@ -381,6 +382,40 @@ impl Managed for UserSpec {
         } else {
             vec![ManagementAction::WriteRole]
         }
+    }
+}
+
+impl Managed for RegistrationRuleSpec {
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        match &self.agent {
+            Some(agent) => require::<AgentSpec>(view, agent).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A rule works at the moment of registration only; nothing is issued on it.
+    fn narrows(&self, _new: &Self) -> bool {
+        false
+    }
+
+    /// Whoever says which software is an agent hands out its power.
+    fn stronger_actions(&self, _old: Option<&Self>) -> Vec<ManagementAction> {
+        self.agent.iter().map(|_| ManagementAction::AdoptClient).collect()
+    }
+}
+
+/// Made by an operation of its own, which shows the secret once.
+impl Managed for RegistrationTokenSpec {
+    async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        require::<AgentSpec>(view, &self.agent).await
+    }
+
+    fn narrows(&self, _new: &Self) -> bool {
+        false
+    }
+
+    fn stronger_actions(&self, _old: Option<&Self>) -> Vec<ManagementAction> {
+        vec![ManagementAction::AdoptClient]
     }
 }
 

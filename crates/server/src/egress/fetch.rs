@@ -42,7 +42,7 @@ pub struct OutboundResponse {
 pub struct DocumentRules {
     /// The longest document.
     pub max_bytes: usize,
-    /// The media types that it may have, without parameters, in lower case.
+    /// The media types that it may have, without parameters, in lower case; `*` stands for any name.
     pub content_types: &'static [&'static str],
 }
 
@@ -130,7 +130,12 @@ impl Egress {
         rules: DocumentRules,
     ) -> Result<Document, EgressError> {
         let mut headers = HeaderMap::new();
-        if let Ok(accept) = rules.content_types.join(", ").parse() {
+        let exact = rules
+            .content_types
+            .iter()
+            .copied()
+            .filter(|media| !media.contains('*'));
+        if let Ok(accept) = exact.collect::<Vec<_>>().join(", ").parse() {
             headers.insert(header::ACCEPT, accept);
         }
         let request = OutboundRequest {
@@ -209,7 +214,21 @@ pub(super) fn is_encoded(headers: &HeaderMap) -> bool {
 fn has_content_type(headers: &HeaderMap, accepted: &[&str]) -> bool {
     single(headers, &header::CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
-        .is_some_and(|media| accepted.iter().any(|one| media.trim().eq_ignore_ascii_case(one)))
+        .is_some_and(|media| accepted.iter().any(|one| is_of_type(media.trim(), one)))
+}
+
+/// Whether a media type is an accepted one; `application/*+json` accepts every one with that suffix (RFC 6839 §3.1).
+fn is_of_type(media: &str, accepted: &str) -> bool {
+    match accepted.split_once('*') {
+        None => media.eq_ignore_ascii_case(accepted),
+        Some((before, after)) => {
+            let media = media.to_ascii_lowercase();
+            let between = media
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after));
+            between.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+        }
+    }
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Ttl> {

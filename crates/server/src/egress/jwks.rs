@@ -76,6 +76,7 @@ pub struct IssuerKeys {
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
     config: IssuerKeysConfig,
+    source: UrlSource,
     inline: moka::sync::Cache<CacheKey, Result<Arc<JwkSet>, IssuerKeysError>>,
     fetched: moka::sync::Cache<CacheKey, Arc<Entry>>,
 }
@@ -87,8 +88,18 @@ impl IssuerKeys {
             egress,
             clock,
             config,
+            source: UrlSource::Configured,
             inline: moka::sync::Cache::new(MAX_ISSUERS),
             fetched: moka::sync::Cache::new(MAX_ISSUERS),
+        }
+    }
+
+    /// The same for keys whose addresses clients supply: through the fence for those.
+    #[must_use]
+    pub fn of_clients(self) -> Self {
+        Self {
+            source: UrlSource::Client,
+            ..self
         }
     }
 
@@ -147,6 +158,14 @@ impl IssuerKeys {
         self.refresh(&entry, tenant, issuer).await
     }
 
+    fn place<'a>(&self, tenant: &'a Name, url: &'a str) -> Destination<'a> {
+        Destination {
+            tenant: Some(tenant),
+            source: self.source,
+            url,
+        }
+    }
+
     fn inline(&self, key: CacheKey, set: &Value) -> Result<Arc<JwkSet>, IssuerKeysError> {
         self.inline.get_with(key, || match set {
             Value::Object(members) => Ok(Arc::new(JwkSet::from_members(members, JwkSetLimits::default())?)),
@@ -193,7 +212,7 @@ impl IssuerKeys {
 
         let document = self
             .egress
-            .fetch_document(configured(tenant, uri), KEY_SET_RULES)
+            .fetch_document(self.place(tenant, uri), KEY_SET_RULES)
             .await
             .map_err(IssuerKeysError::FetchKeySet)?;
         let set = JwkSet::parse(&document.body, JwkSetLimits::default())?;
@@ -208,7 +227,7 @@ impl IssuerKeys {
         let url = discovery_url(issuer);
         let document = self
             .egress
-            .fetch_document(configured(tenant, &url), DISCOVERY_RULES)
+            .fetch_document(self.place(tenant, &url), DISCOVERY_RULES)
             .await
             .map_err(IssuerKeysError::FetchDiscovery)?;
         let members = parse_object(&document.body, JsonLimits::of_bytes(DISCOVERY_RULES.max_bytes))
@@ -345,14 +364,6 @@ impl State {
     fn usable(&self, now: Timestamp) -> Option<Arc<JwkSet>> {
         let good = self.good.as_ref().filter(|good| now < good.usable_until)?;
         Some(Arc::clone(&good.set))
-    }
-}
-
-fn configured<'a>(tenant: &'a Name, url: &'a str) -> Destination<'a> {
-    Destination {
-        tenant: Some(tenant),
-        source: UrlSource::Configured,
-        url,
     }
 }
 

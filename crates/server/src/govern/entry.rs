@@ -87,7 +87,9 @@ pub async fn learn(app: &App, tenant: TenantId, row: &EventRow, names: &mut Name
                 | Noun::Connection
                 | Noun::ConnectedAccount
                 | Noun::Session
-                | Noun::TokenFamily,
+                | Noun::TokenFamily
+                | Noun::RegistrationRule
+                | Noun::RegistrationToken,
             )
             | None => None,
         };

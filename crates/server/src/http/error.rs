@@ -123,7 +123,7 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         | Failure::Internal(_) => None,
     };
     let status = match error.code {
-        ErrorCode::InvalidClient => StatusCode::UNAUTHORIZED,
+        ErrorCode::InvalidClient | ErrorCode::InvalidToken => StatusCode::UNAUTHORIZED,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::InvalidRequest
@@ -138,7 +138,10 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         | ErrorCode::AuthorizationPending
         | ErrorCode::SlowDown
         | ErrorCode::ExpiredToken
-        | ErrorCode::UnsupportedTokenType => StatusCode::BAD_REQUEST,
+        | ErrorCode::UnsupportedTokenType
+        | ErrorCode::InvalidRedirectUri
+        | ErrorCode::InvalidClientMetadata
+        | ErrorCode::InvalidSoftwareStatement => StatusCode::BAD_REQUEST,
     };
     let status = limited.map_or(status, |_| StatusCode::TOO_MANY_REQUESTS);
     let mut body = json!({ "error": error.code.as_str(), "error_description": error.description });
@@ -154,7 +157,10 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
     }
     let mut response = (status, [(CACHE_CONTROL, "no-store")], axum::Json(body)).into_response();
     let headers = response.headers_mut();
-    if status == StatusCode::UNAUTHORIZED && used_header {
+    if error.code == ErrorCode::InvalidToken {
+        let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    } else if status == StatusCode::UNAUTHORIZED && used_header {
         let challenge = HeaderValue::from_str(&format!("Basic realm=\"{realm}\""));
         headers.extend(challenge.ok().map(|value| (WWW_AUTHENTICATE, value)));
     }

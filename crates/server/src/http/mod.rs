@@ -10,6 +10,7 @@ pub mod mcp;
 pub mod metrics;
 pub mod oauth;
 pub mod pages;
+pub mod registration;
 pub mod source;
 pub mod tenant;
 
@@ -25,6 +26,17 @@ pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
         .route("/authorize", get(oauth::authorize).post(oauth::authorize))
         .route("/token", post(oauth::token))
+        .route(
+            "/register",
+            post(registration::register).layer(DefaultBodyLimit::max(registration::MAX_BODY)),
+        )
+        .route(
+            "/register/{client}",
+            get(registration::read)
+                .put(registration::update)
+                .delete(registration::delete)
+                .layer(DefaultBodyLimit::max(registration::MAX_BODY)),
+        )
         .route("/introspect", post(oauth::introspect))
         .route("/revoke", post(oauth::revoke))
         .route("/jwks", get(oauth::jwks))

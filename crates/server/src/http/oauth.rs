@@ -6,6 +6,7 @@ use crate::http::error::{self, oauth_error};
 use crate::http::source::RequestSource;
 use crate::http::tenant::RequestTenant;
 use crate::issue::{introspect as introspection, revoke as revocation, token as issuing};
+use crate::registration;
 use crate::tenants::Served;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -118,13 +119,17 @@ pub async fn jwks(Extension(RequestTenant(served)): Extension<RequestTenant>) ->
 }
 
 /// `GET {base}/.well-known/oauth-authorization-server` and the OpenID form (RFC 8414 §3).
-pub async fn metadata(Extension(RequestTenant(served)): Extension<RequestTenant>) -> Response {
+pub async fn metadata(
+    State(app): State<Arc<App>>,
+    Extension(RequestTenant(served)): Extension<RequestTenant>,
+) -> Response {
     let headers = [(CACHE_CONTROL, "public, max-age=300")];
-    (
-        headers,
-        axum::Json(Metadata::new(&served.tenant.spec.base_url, Vec::new())),
-    )
-        .into_response()
+    let registering = match registration::open_ways(&app, &served).await {
+        Ok(registering) => registering,
+        Err(failure) => return oauth_error(&failure, &served.tenant.spec.base_url, false),
+    };
+    let document = Metadata::new(&served.tenant.spec.base_url, Vec::new(), registering);
+    (headers, axum::Json(document)).into_response()
 }
 
 /// The `Authorization` header of a request whose body is a form.

@@ -3,7 +3,9 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::issue::arrival::Arrival;
+use crate::issue::client_key;
 use crate::record;
+use crate::registration::document;
 use crate::setup::sha256;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -15,7 +17,8 @@ use chancery_core::secret::{Secret, TokenDigest};
 use chancery_core::time::Timestamp;
 use chancery_oauth::authentication::{AuthenticatedClient, AuthenticationError, ClientFacts};
 use chancery_oauth::error::OAuthError;
-use chancery_oauth::jose::{self, JwkSet, JwkSetLimits, Profile, UnverifiedJwt, VerifiedClaims};
+use chancery_oauth::jose::{Profile, UnverifiedJwt, VerifiedClaims};
+use chancery_oauth::registration::document::is_url;
 use chancery_oauth::request::client::PresentedClient;
 use chancery_oauth::runtime;
 use std::sync::Arc;
@@ -34,11 +37,11 @@ pub async fn client(
     let outcome = match presented {
         PresentedClient::Secret {
             client_id, secret, ..
-        } => by_secret(app, served, client_id, secret, now).await?,
+        } => by_secret(app, served, client_id, secret, arrival).await?,
         PresentedClient::Assertion { client_id, assertion } => {
-            by_assertion(app, served, client_id.as_deref(), assertion, now).await?
+            by_assertion(app, served, client_id.as_deref(), assertion, arrival).await?
         }
-        PresentedClient::Public { client_id } => load(app, served, client_id)
+        PresentedClient::Public { client_id } => load(app, served, client_id, arrival)
             .await?
             .and_then(|facts| AuthenticatedClient::by_name(facts, now)),
     };
@@ -71,9 +74,10 @@ async fn by_secret(
     served: &Served,
     client_id: &str,
     secret: &Secret<String>,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Checked, Failure> {
-    let facts = match load(app, served, client_id).await? {
+    let now = arrival.now;
+    let facts = match load(app, served, client_id, arrival).await? {
         Ok(facts) => facts,
         Err(error) => return Ok(Err(error)),
     };
@@ -91,7 +95,7 @@ async fn by_assertion(
     served: &Served,
     client_id: Option<&str>,
     assertion: &Secret<String>,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Checked, Failure> {
     let jwt = match UnverifiedJwt::parse(assertion.expose_secret()) {
         Ok(jwt) => jwt,
@@ -102,13 +106,17 @@ async fn by_assertion(
         Err(error) => return Ok(Err(error.into())),
     };
     let issuer = claims.unverified_issuer().unwrap_or_default();
-    if issuer.parse::<ClientId>().is_ok() {
+    // A client that names itself by the URL of its metadata document is its own issuer and subject; a platform's
+    // token is about something else than its issuer.
+    let is_own =
+        issuer.parse::<ClientId>().is_ok() || is_url(issuer) && claims.unverified_subject() == Some(issuer);
+    if is_own {
         if client_id.is_some_and(|id| id != issuer) {
             return Ok(Err(AuthenticationError::ClientUnknown));
         }
-        return by_own_key(app, served, issuer, &jwt, now).await;
+        return by_own_key(app, served, issuer, &jwt, arrival).await;
     }
-    by_runtime(app, served, issuer, client_id, &jwt, now).await
+    by_runtime(app, served, issuer, client_id, &jwt, arrival).await
 }
 
 async fn by_own_key(
@@ -116,19 +124,17 @@ async fn by_own_key(
     served: &Served,
     client_id: &str,
     jwt: &UnverifiedJwt<'_>,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Checked, Failure> {
-    let facts = match load(app, served, client_id).await? {
+    let now = arrival.now;
+    let facts = match load(app, served, client_id, arrival).await? {
         Ok(facts) => facts,
         Err(error) => return Ok(Err(error)),
     };
-    let Some(keys) = registered_keys(&facts.client) else {
-        return Ok(Err(AuthenticationError::Keys));
-    };
     let profile = Profile::client_assertion(client_id, &served.tenant.spec.base_url);
-    let claims = match jose::verify(jwt, &profile, &keys, now) {
+    let claims = match client_key::verify(app, served, &facts.client, jwt, &profile, now).await {
         Ok(claims) => claims,
-        Err(error) => return Ok(Err(error.into())),
+        Err(error) => return Ok(Err(error)),
     };
     // SECURITY: a restore forgets which proofs were used; those that may have been are not taken again.
     if served.may_be_used(claims.issued_at(), claims.expires_at()) {
@@ -143,8 +149,9 @@ async fn by_runtime(
     issuer: &str,
     client_id: Option<&str>,
     jwt: &UnverifiedJwt<'_>,
-    now: Timestamp,
+    arrival: Arrival,
 ) -> Result<Checked, Failure> {
+    let now = arrival.now;
     let tenant = served.tenant.id;
     let (issuer, claims) = match verify_runtime_token(app, served, issuer, jwt, now).await? {
         Ok(verified) => verified,
@@ -160,7 +167,7 @@ async fn by_runtime(
         Err(error) => return Ok(Err(error.into())),
     };
     // A binding's client has the binding's name.
-    let facts = match load(app, served, binding.name.as_str()).await? {
+    let facts = match load(app, served, binding.name.as_str(), arrival).await? {
         Ok(facts) => facts,
         Err(error) => return Ok(Err(error)),
     };
@@ -218,15 +225,41 @@ pub async fn verify_runtime_token(
     }
 }
 
-/// A client with everything it depends on, by id or name.
+/// A client as it presents itself: by id, by name, or by the URL of its metadata document.
+///
+/// # Errors
+/// The database's. The inner error says why no client is meant.
+pub async fn find(
+    app: &App,
+    served: &Served,
+    client_id: &str,
+    arrival: Arrival,
+) -> Result<Result<Arc<Client>, AuthenticationError>, Failure> {
+    if is_url(client_id) {
+        let found = document::find(app, served, client_id, arrival).await?;
+        return Ok(found.map_err(|error| AuthenticationError::Document(error.to_string())));
+    }
+    let found = app
+        .directory
+        .clients
+        .find_named(served.tenant.id, client_id)
+        .await?;
+    // SECURITY: a client with a metadata document goes by its URL alone, so that its document is always looked at.
+    let found = found.filter(|client| client.spec.metadata_uri.is_none());
+    Ok(found.ok_or(AuthenticationError::ClientUnknown))
+}
+
+/// A client with everything it depends on.
 async fn load(
     app: &App,
     served: &Served,
     client: &str,
+    arrival: Arrival,
 ) -> Result<Result<ClientFacts, AuthenticationError>, Failure> {
     let tenant = served.tenant.id;
-    let Some(client) = app.directory.clients.find_named(tenant, client).await? else {
-        return Ok(Err(AuthenticationError::ClientUnknown));
+    let client = match find(app, served, client, arrival).await? {
+        Ok(client) => client,
+        Err(error) => return Ok(Err(error)),
     };
     let Some(agent) = &client.spec.agent else {
         return Ok(Err(AuthenticationError::NotAdopted(client.name.clone())));
@@ -248,11 +281,6 @@ async fn load(
         agent,
         blueprint,
     }))
-}
-
-fn registered_keys(client: &Client) -> Option<JwkSet> {
-    let members = client.spec.jwks.as_ref()?.as_object()?;
-    JwkSet::from_members(members, JwkSetLimits::default()).ok()
 }
 
 async fn record_failure(

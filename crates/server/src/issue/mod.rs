@@ -3,6 +3,7 @@
 pub mod arrival;
 mod asking;
 pub mod authenticate;
+mod client_key;
 pub mod flood;
 pub mod introspect;
 pub mod own;

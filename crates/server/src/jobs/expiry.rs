@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::govern::{keys, rotation};
 use crate::issue::flood;
 use crate::limits::refused;
+use crate::registration::overdue;
 use chancery_core::time::Ttl;
 use chancery_store::{change, consumed, idempotency, sign_in};
 
@@ -29,6 +30,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     for served in app.tenants.all() {
         keys::advance(app, &served, now).await?;
     }
+    overdue::run(app, now).await?;
     // SECURITY: a token revoked while the list is read is not on it, and must not be forgotten for that.
     let known = app.directory.revoked_tokens();
     let revoked = change::revoked_tokens(&app.db, now).await?;

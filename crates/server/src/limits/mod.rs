@@ -6,6 +6,7 @@
 
 mod meter;
 pub mod refused;
+mod registration;
 
 use crate::metrics::Metrics;
 use chancery_core::id::{AgentId, ClientId, Id as _, ResourceId, TenantId, UserId};
@@ -142,6 +143,8 @@ pub enum Limit {
     Tenant,
     /// Token requests of a client.
     Token,
+    /// Registrations of clients from one source, and those of a tenant that wait for an agent.
+    Registration,
 }
 
 impl Limit {
@@ -153,6 +156,7 @@ impl Limit {
             Self::Tool => "tool",
             Self::Tenant => "tenant",
             Self::Token => "token",
+            Self::Registration => "registration",
         }
     }
 }
@@ -197,6 +201,7 @@ pub struct Limits {
     /// What was refused and not told of yet.
     pub(crate) refusals: Refusals,
     metrics: Arc<Metrics>,
+    registrations: registration::Registrations,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -243,6 +248,7 @@ impl Limits {
             meters: Cache::new(MOST_METERS),
             refusals: Refusals::default(),
             metrics,
+            registrations: registration::Registrations::default(),
         }
     }
 

@@ -65,6 +65,8 @@ mod malice;
 #[cfg(test)]
 mod management;
 #[cfg(test)]
+mod metadata_document;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod outside;
@@ -74,6 +76,8 @@ mod policy;
 mod problems;
 #[cfg(test)]
 mod public_client;
+#[cfg(test)]
+mod registration;
 #[cfg(test)]
 mod restore;
 #[cfg(test)]

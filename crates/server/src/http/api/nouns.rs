@@ -23,6 +23,7 @@ use chancery_core::event::Change;
 use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::noun::Lifecycle;
+use chancery_core::registration::RegistrationRuleSpec;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::user::UserSpec;
 use chancery_policy::ManagementAction;
@@ -65,6 +66,10 @@ macro_rules! for_collection {
             }
             "users" => {
                 type $spec = UserSpec;
+                $call
+            }
+            "registration_rules" => {
+                type $spec = RegistrationRuleSpec;
                 $call
             }
             "connections" => {

@@ -3,7 +3,9 @@
 
 use crate::app::App;
 use crate::http::api::operations::{COLLECTIONS, OPERATIONS, Operation};
-use crate::http::api::{accounts, approvals, directory, govern, manifests, people, upstreams, vault};
+use crate::http::api::{
+    accounts, approvals, directory, govern, manifests, people, registration, upstreams, vault,
+};
 use crate::http::tenant::RequestTenant;
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -15,6 +17,7 @@ use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::GrantSpec;
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::noun::Lifecycle;
+use chancery_core::registration::RegistrationRuleSpec;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::user::UserSpec;
 use serde_json::{Map, Value, json};
@@ -200,6 +203,9 @@ fn schemas() -> Value {
     add::<ClientSpec>(&mut all);
     add::<ConnectionSpec>(&mut all);
     add::<GrantSpec>(&mut all);
+    add::<RegistrationRuleSpec>(&mut all);
+    add::<registration::Adoption>(&mut all);
+    add::<registration::NewRegistrationToken>(&mut all);
     add::<ResourceSpec>(&mut all);
     add::<RuntimeBindingSpec>(&mut all);
     add::<TrustedIssuerSpec>(&mut all);

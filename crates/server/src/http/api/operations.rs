@@ -29,6 +29,7 @@ pub const COLLECTIONS: &[(&str, &str)] = &[
     ("clients", "ClientSpec"),
     ("connections", "ConnectionSpec"),
     ("grants", "GrantSpec"),
+    ("registration_rules", "RegistrationRuleSpec"),
     ("resources", "ResourceSpec"),
     ("runtime_bindings", "RuntimeBindingSpec"),
     ("trusted_issuers", "TrustedIssuerSpec"),
@@ -175,6 +176,33 @@ pub const OPERATIONS: &[Operation] = &[
         ApiScope::Write,
         "look up the immutable ids of a GitHub repository",
         "Repository",
+    ),
+    with_body(
+        "post",
+        "/clients/{name}/adopt",
+        ApiScope::Write,
+        "give a client that made itself known to an agent, and put it into use; by name, id or metadata URL",
+        "Adoption",
+    ),
+    get(
+        "/registration_tokens",
+        ApiScope::Read,
+        "initial access tokens in order of names; never the token itself",
+    )
+    .query(LIST),
+    Operation {
+        method: "post",
+        path: "/registration_tokens",
+        scope: Some(ApiScope::Write),
+        summary: "make a token with which clients of one agent register themselves; it is in `token`, once",
+        body: Some("NewRegistrationToken"),
+        success: 201,
+        query: &[],
+    },
+    post(
+        "/registration_tokens/{name}/retire",
+        ApiScope::Write,
+        "end an initial access token",
     ),
     get("/me", ApiScope::Read, "who calls, by the name that owns things"),
     with_body(
