@@ -147,7 +147,7 @@ fn grants(
     let named = texts(members, "grant_types", GRANTS)?;
     let mut grants = match &named {
         None => vec![ClientGrant::AuthorizationCode],
-        Some(names) => names.iter().filter_map(|name| ClientGrant::parse(name)).collect(),
+        Some(words) => words.iter().filter_map(|word| ClientGrant::parse(word)).collect(),
     };
     grants.sort_unstable();
     grants.dedup();
@@ -188,11 +188,10 @@ fn check_application_type(
     redirects: &[String],
 ) -> Result<(), RegistrationError> {
     match optional(members, "application_type", APPLICATION)? {
-        None | Some("native") => Ok(()),
         Some("web") if redirects.iter().any(|uri| redirect::is_local(uri)) => Err(
             RegistrationError::RedirectUri("a client of application_type web has https redirect URIs only"),
         ),
-        Some("web") => Ok(()),
+        None | Some("native" | "web") => Ok(()),
         Some(_) => Err(RegistrationError::Metadata(APPLICATION)),
     }
 }

@@ -125,8 +125,9 @@ async fn kill_one<S: Managed>(
     })
 }
 
-async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Vec<String>, Failure> {
-    let mut stops = vec![match noun {
+/// What the kill of a noun itself means.
+fn stops_itself(noun: Noun, name: &str) -> String {
+    match noun {
         Noun::Connection | Noun::ConnectedAccount => {
             format!("{noun} {name}: no credential is opened any more")
         }
@@ -147,7 +148,11 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
         | Noun::RegistrationToken => {
             format!("{noun} {name}: no new token, exchange or introspection succeeds")
         }
-    }];
+    }
+}
+
+async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Vec<String>, Failure> {
+    let mut stops = vec![stops_itself(noun, name)];
     match noun {
         Noun::Connection => {
             let accounts = record::list_by_parent::<ConnectedAccountSpec>(&app.db, tenant, name).await?;

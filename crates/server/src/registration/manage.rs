@@ -14,6 +14,7 @@ use chancery_core::noun::{Lifecycle, Noun, Record, Spec as _};
 use chancery_core::registration::RegistrationWay;
 use chancery_core::time::Timestamp;
 use chancery_oauth::error::{ErrorCode, OAuthError};
+use chancery_oauth::registration::RegistrationError;
 use chancery_oauth::registration::document::{Drift, drift};
 use chancery_oauth::registration::metadata::ClientMetadata;
 use chancery_oauth::registration::rule::Ruling;
@@ -44,7 +45,7 @@ pub async fn update(
     let now = app.serving_now()?;
     let old = own(app, served, client, bearer).await?;
     check_sent(app, served, &old, &mut members, now).await?;
-    let metadata = ClientMetadata::parse(&members, old.spec.method).map_err(|error| error.to_wire())?;
+    let metadata = ClientMetadata::parse(&members, old.spec.method).map_err(RegistrationError::to_wire)?;
     let seen = ClientSpec {
         agent: old.spec.agent.clone(),
         ..metadata.to_spec(Provenance::Registered)

@@ -28,18 +28,15 @@ async fn of_one(app: &App, served: &Served, now: Timestamp) -> Result<(), Failur
         let waits = |state| state == Lifecycle::Staged;
         let client =
             client.filter(|client| waits(client.state) && client.spec.provenance == Provenance::Registered);
-        match client {
+        let Some(client) = client else {
+            let settled = chancery_store::settle_registration(tenant, id);
+            let _ = app.commit(app.batch(now).push(settled), &[]).await?;
+            continue;
+        };
+        match manage::retire(app, served, client, now).await {
             // Another node, or whoever adopts it meanwhile, may be first.
-            Some(client) => match manage::retire(app, served, client, now).await {
-                Err(Failure::Refused(_)) | Ok(()) => {}
-                Err(failure) => return Err(failure),
-            },
-            None => {
-                let batch = app
-                    .batch(now)
-                    .push(chancery_store::settle_registration(tenant, id));
-                let _ = app.commit(batch, &[]).await?;
-            }
+            Err(Failure::Refused(_)) | Ok(()) => {}
+            Err(failure) => return Err(failure),
         }
     }
     Ok(())

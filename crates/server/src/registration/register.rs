@@ -18,6 +18,7 @@ use chancery_core::registration::{RegistrationToken, RegistrationTokenSpec, Regi
 use chancery_core::secret::{Secret, generate};
 use chancery_core::time::Timestamp;
 use chancery_oauth::error::{ErrorCode, OAuthError};
+use chancery_oauth::registration::RegistrationError;
 use chancery_oauth::registration::metadata::ClientMetadata;
 use chancery_oauth::registration::rule::{self, Ruling};
 use chancery_store::{Registration, record};
@@ -54,7 +55,7 @@ pub async fn register(
     }
 
     let metadata = ClientMetadata::parse(members, ClientAuthenticationMethod::ClientSecretBasic)
-        .map_err(|error| error.to_wire())?;
+        .map_err(RegistrationError::to_wire)?;
     let spec = metadata.to_spec(Provenance::Registered);
     let bearer = match bearer {
         Some(bearer) => Some(initial_access(app, served, bearer, now).await?),

@@ -69,7 +69,7 @@ impl Site {
             .route("/other.json", get(document))
             .route("/keys", get(keys));
         site.address = Some(crate::outside::serve(router).await);
-        site.says(site.document());
+        site.says(&site.document());
         site
     }
 
@@ -95,7 +95,7 @@ impl Site {
         change(&mut self.script.lock().unwrap());
     }
 
-    fn says(&self, document: Value) {
+    fn says(&self, document: &Value) {
         self.change(|script| {
             (script.status, script.kind, script.cache) = (200, "application/json", "max-age=600");
             script.body = document.to_string();
@@ -232,7 +232,7 @@ async fn a_hostile_document_makes_no_client(place: Place) {
         assert!(!is_good(&estate, &site.url()).await, "{said}");
         assert!(stored(&estate).await.is_none(), "{said}");
     }
-    site.says(site.document());
+    site.says(&site.document());
     estate.node.advance(Ttl::from_seconds(31)).await;
     assert!(
         is_good(&estate, &site.url()).await,
@@ -265,7 +265,7 @@ async fn a_document_that_drifts_to_another_host_is_quarantined(place: Place) {
     let (estate, site) = (estate(&place).await, Site::start().await);
     adopting(&estate).await;
     assert!(is_good(&estate, &site.url()).await);
-    site.says(site.with("redirect_uris", json!(["https://evil.example/callback"])));
+    site.says(&site.with("redirect_uris", json!(["https://evil.example/callback"])));
     estate.node.advance(Ttl::from_seconds(600)).await;
     let answer = comes(&estate, &site.url()).await;
     assert!(estate.reason(&answer).await.ends_with("is not active"));
@@ -276,7 +276,7 @@ async fn a_document_that_drifts_to_another_host_is_quarantined(place: Place) {
     );
     assert_eq!(estate.events("client.suspended").await.len(), 1);
     // It stays so until somebody has looked, even if the site repents.
-    site.says(site.document());
+    site.says(&site.document());
     estate.node.advance(Ttl::from_seconds(600)).await;
     assert!(!is_good(&estate, &site.url()).await);
 }
@@ -285,7 +285,7 @@ async fn a_document_that_only_renames_ends_nothing(place: Place) {
     let (estate, site) = (estate(&place).await, Site::start().await);
     adopting(&estate).await;
     assert!(is_good(&estate, &site.url()).await);
-    site.says(site.with("client_name", json!("App, new")));
+    site.says(&site.with("client_name", json!("App, new")));
     estate.node.advance(Ttl::from_seconds(600)).await;
     assert!(is_good(&estate, &site.url()).await);
     let client = stored(&estate).await.unwrap();
@@ -304,7 +304,7 @@ async fn an_outage_is_bridged_for_a_while_and_a_withdrawal_is_not(place: Place) 
     assert!(is_good(&estate, &site.url()).await);
     estate.node.advance(Ttl::from_days(1)).await;
     assert!(!is_good(&estate, &site.url()).await);
-    site.says(site.document());
+    site.says(&site.document());
     estate.node.advance(Ttl::from_seconds(31)).await;
     assert!(is_good(&estate, &site.url()).await);
     site.change(|script| script.status = 404);
@@ -340,7 +340,7 @@ async fn keyed(estate: &Estate, site: &Site, key: &SigningKey) {
     document["token_endpoint_auth_method"] = json!("private_key_jwt");
     document["grant_types"] = json!(["client_credentials"]);
     document["jwks_uri"] = json!(format!("http://{}/keys", site.address.unwrap()));
-    site.says(document);
+    site.says(&document);
     site.change(|script| script.keys = jwks(key).to_string());
 }
 

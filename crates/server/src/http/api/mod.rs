@@ -66,15 +66,7 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/approvals/{id}", get(approvals::show))
         .route("/approvals/{id}/approve", post(approvals::approve))
         .route("/approvals/{id}/deny", post(approvals::deny))
-        .route("/clients/{name}/adopt", post(registration::adopt))
-        .route(
-            "/registration_tokens",
-            get(registration::list_tokens).post(registration::create_token),
-        )
-        .route(
-            "/registration_tokens/{name}/retire",
-            post(registration::retire_token),
-        )
+        .merge(registration::router())
         .route("/connected_accounts", get(accounts::list).post(accounts::create))
         .route("/connected_accounts/{name}", get(accounts::show))
         .route("/connected_accounts/{name}/credential", put(accounts::set))

@@ -3,15 +3,15 @@
 
 use crate::app::App;
 use crate::directory::change;
-use crate::error::Failure;
 use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::api::nouns::ListQuery;
 use crate::http::error::Problem;
 use crate::registration::{adopt as adopting, token};
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use chancery_core::client::Client;
 use chancery_core::event::Change;
 use chancery_core::noun::Noun;
@@ -21,6 +21,14 @@ use chancery_policy::ManagementAction;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// The routes, relative to `/api/v1`.
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/clients/{name}/adopt", post(adopt))
+        .route("/registration_tokens", get(list_tokens).post(create_token))
+        .route("/registration_tokens/{name}/retire", post(retire_token))
+}
 
 /// Whom a client is to belong to.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -111,7 +119,7 @@ pub async fn retire_token(
     let caller = api.with(ApiScope::Write)?;
     let old = change::load::<RegistrationTokenSpec>(&app, api.served.tenant.id, &name).await?;
     let (token, work) = change::plan_step(&app, &api.served, caller, old, Change::Retired)?;
-    change::commit(&app, caller, work).await.map_err(Failure::from)?;
+    change::commit(&app, caller, work).await?;
     Ok(Json(shown(&token)))
 }
 
