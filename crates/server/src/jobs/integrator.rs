@@ -136,16 +136,27 @@ async fn integrate_some(app: &App, served: &Served, epoch: u64, now: Timestamp) 
 
 /// The hashes of rows. Another node may have rotated the tenant's key a moment ago: then the keys are read again once.
 async fn checked_hashes(app: &App, served: &Served, pending: &[PendingRow]) -> Result<Vec<Hash>, Failure> {
-    let all = |served: &Served| pending.iter().map(|row| checked_hash(served, row)).collect();
-    let checked: Result<Vec<_>, _> = all(served);
+    let checked = all_checked(served, pending).await;
     if checked.is_ok() {
         return checked;
     }
     app.tenants.reload_one(&app.db, served.tenant.id).await?;
     match app.tenants.find(served.tenant.id) {
-        Some(served) => all(&served),
+        Some(served) => all_checked(&served, pending).await,
         None => checked,
     }
+}
+
+/// Row by row; who waits for an answer on this core is let in between.
+async fn all_checked(served: &Served, pending: &[PendingRow]) -> Result<Vec<Hash>, Failure> {
+    let mut hashes = Vec::with_capacity(pending.len());
+    for some in pending.chunks(AT_ONCE) {
+        for row in some {
+            hashes.push(checked_hash(served, row)?);
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(hashes)
 }
 
 /// SECURITY: a row that was edited or inserted behind our back has no valid MAC and never enters the log.
@@ -231,3 +242,4 @@ const NAME: &str = "integrator";
 const LEASE: Ttl = Ttl::from_seconds(10);
 const RENEW: Ttl = Ttl::from_seconds(5);
 const PORTION: u32 = 1_000;
+const AT_ONCE: usize = 50;
