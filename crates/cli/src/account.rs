@@ -169,7 +169,7 @@ fn parts(connection: &Value, order: &[String]) -> anyhow::Result<Vec<String>> {
 }
 
 /// Reads one line for each part.
-fn read(parts: &[String]) -> anyhow::Result<Map<String, Value>> {
+pub(crate) fn read(parts: &[String]) -> anyhow::Result<Map<String, Value>> {
     let input = std::io::stdin();
     let mut values = Map::new();
     if input.is_terminal() {

@@ -30,6 +30,7 @@ mod root_key;
 mod run;
 mod sample;
 mod serve;
+mod session;
 mod shorthand;
 mod snippet;
 mod tenant;
@@ -108,6 +109,10 @@ enum Command {
     Connection(noun::NounArguments),
     /// Connected accounts: set a key, list, show, disconnect.
     Account(account::AccountArguments),
+    /// People's sessions: list, revoke.
+    Session(session::SessionArguments),
+    /// What signing in at a trusted issuer needs: the secret that proves this server there.
+    SignIn(session::SignInArguments),
     /// Policy sets: validate, set, show, test, observe.
     Policy(policy::PolicyArguments),
     /// Why a decision, a token or a failed authentication came out as it did.
@@ -205,6 +210,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             noun::run("connections", arguments, &connection.open()?, output).await
         }
         Command::Account(arguments) => account::run(arguments, &connection.open()?, output).await,
+        Command::Session(arguments) => session::run(arguments, &connection.open()?, output).await,
+        Command::SignIn(arguments) => session::sign_in(arguments, &connection.open()?, output).await,
         Command::Policy(arguments) => policy::run(arguments, &connection.open()?, output).await,
         Command::Why(arguments) => why::run(arguments, &connection.open()?, output).await,
         Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,

@@ -149,6 +149,10 @@ pub enum EventKind {
     ApprovalUsed,
     /// What is stored of a request is not what was asked: somebody changed it behind our back.
     ApprovalTampered,
+    /// A person answered what a client asked for: with a code, or with no.
+    AuthorizationAnswered,
+    /// A code or refresh token was used again, and what was issued on it ended.
+    AgreementReused,
 }
 
 /// What was done to a noun.
@@ -217,6 +221,8 @@ impl fmt::Display for EventKind {
             Self::ApprovalEscalated => f.write_str("approval.escalated"),
             Self::ApprovalUsed => f.write_str("approval.used"),
             Self::ApprovalTampered => f.write_str("approval.tampered"),
+            Self::AuthorizationAnswered => f.write_str("authorization.answered"),
+            Self::AgreementReused => f.write_str("agreement.reused"),
         }
     }
 }

@@ -143,6 +143,10 @@ pub enum GrantType {
     TokenExchange,
     /// OpenID Connect CIBA §10.1.
     Ciba,
+    /// RFC 6749 §4.1.
+    AuthorizationCode,
+    /// RFC 6749 §6.
+    RefreshToken,
 }
 
 impl GrantType {
@@ -152,6 +156,8 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::TokenExchange => "token_exchange",
             Self::Ciba => "ciba",
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
         }
     }
 }

@@ -2,6 +2,7 @@
 //! what a second use of a code or of a refresh token does (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
 
 use crate::id::{ClientId, SessionId, TokenFamilyId};
+use crate::lineage::Lineage;
 use crate::name::Name;
 use crate::noun::{Noun, Record, Spec, SpecError};
 use crate::time::Timestamp;
@@ -40,6 +41,8 @@ pub struct TokenFamilySpec {
     pub amr: Vec<String>,
     /// When nothing more is issued in it.
     pub expires_at: Timestamp,
+    /// What it hangs on, each with its generation when the person agreed.
+    pub lineage: Lineage,
 }
 
 /// A family.

@@ -218,6 +218,20 @@ impl AuthenticatedClient {
         })
     }
 
+    /// A client that has not proved itself, as it would be if it did: to see what it may be offered. Stays in this crate,
+    /// so that nothing is ever signed on it.
+    pub(crate) fn presumed(facts: ClientFacts, now: Timestamp) -> Result<Self, AuthenticationError> {
+        let assurance = match facts.client.spec.method {
+            ClientAuthenticationMethod::ClientSecretBasic | ClientAuthenticationMethod::ClientSecretPost => {
+                AgentAssurance::Secret
+            }
+            ClientAuthenticationMethod::PrivateKeyJwt => AgentAssurance::Key,
+            ClientAuthenticationMethod::Runtime => AgentAssurance::Runtime,
+            ClientAuthenticationMethod::None => AgentAssurance::Claimed,
+        };
+        Self::new(facts, assurance, now)
+    }
+
     /// Everything loaded about the client.
     pub fn facts(&self) -> &ClientFacts {
         &self.facts

@@ -42,6 +42,18 @@ pub enum ErrorCode {
     InvalidSoftwareStatement,
     /// The bearer token of a request is not good (RFC 6750 §3.1).
     InvalidToken,
+    /// Only `code` is a response type (RFC 6749 §4.1.2.1).
+    UnsupportedResponseType,
+    /// The person must sign in, and may not be asked to (OpenID Connect Core §3.1.2.6).
+    LoginRequired,
+    /// Authorization details are not taken (RFC 9396 §5).
+    InvalidAuthorizationDetails,
+    /// Request objects are not taken (OpenID Connect Core §3.1.2.6).
+    RequestNotSupported,
+    /// Request objects by reference are not taken.
+    RequestUriNotSupported,
+    /// Registration within a request is not taken.
+    RegistrationNotSupported,
     /// Overloaded, or not sure of the present state: try again.
     TemporarilyUnavailable,
     /// A fault of ours.
@@ -70,6 +82,12 @@ impl ErrorCode {
             Self::InvalidClientMetadata => "invalid_client_metadata",
             Self::InvalidSoftwareStatement => "invalid_software_statement",
             Self::InvalidToken => "invalid_token",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::LoginRequired => "login_required",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
             Self::ServerError => "server_error",
         }

@@ -1,9 +1,14 @@
 //! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
 
+use crate::request::authorize::IDENTITY;
 use crate::urn;
 use serde::Serialize;
 
 /// The metadata document of a tenant.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the names and types are those of the standards"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Metadata {
     issuer: String,
@@ -12,8 +17,17 @@ pub struct Metadata {
     jwks_uri: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    userinfo_endpoint: Option<String>,
     response_types_supported: Vec<&'static str>,
+    response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
+    authorization_response_iss_parameter_supported: bool,
+    request_parameter_supported: bool,
+    request_uri_parameter_supported: bool,
+    claims_parameter_supported: bool,
+    claims_supported: Vec<&'static str>,
+    prompt_values_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: Vec<&'static str>,
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
@@ -23,7 +37,7 @@ pub struct Metadata {
     code_challenge_methods_supported: Vec<&'static str>,
     subject_types_supported: Vec<&'static str>,
     id_token_signing_alg_values_supported: Vec<&'static str>,
-    scopes_supported: Vec<String>,
+    scopes_supported: Vec<&'static str>,
     service_documentation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
@@ -40,23 +54,48 @@ pub struct Registering {
 }
 
 impl Metadata {
-    /// The document of the issuer at `base`. `scopes` are those that any client may learn of.
-    pub fn new(base: &str, scopes: Vec<String>, registering: Registering) -> Self {
+    /// The document of the issuer at `base`. Only a tenant with a host of its own has pages, and so people who sign in.
+    pub fn new(base: &str, has_pages: bool, registering: Registering) -> Self {
+        let with_people = |words: &[&'static str]| if has_pages { words.to_vec() } else { Vec::new() };
+        let mut grants = with_people(&[urn::AUTHORIZATION_CODE, urn::REFRESH_TOKEN]);
+        grants.extend([urn::CLIENT_CREDENTIALS, urn::TOKEN_EXCHANGE, urn::CIBA]);
         let methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
         let algorithms = vec![
             "ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
         ];
         Self {
             issuer: base.to_owned(),
-            // Every MCP SDK refuses metadata without it, whatever grant it uses. It answers, but no response
-            // type is supported.
+            // Every MCP SDK refuses metadata without it, whatever grant it uses.
             authorization_endpoint: format!("{base}/authorize"),
             token_endpoint: format!("{base}/token"),
             jwks_uri: format!("{base}/jwks"),
             introspection_endpoint: format!("{base}/introspect"),
             revocation_endpoint: format!("{base}/revoke"),
-            response_types_supported: Vec::new(),
-            grant_types_supported: vec![urn::CLIENT_CREDENTIALS, urn::TOKEN_EXCHANGE, urn::CIBA],
+            userinfo_endpoint: has_pages.then(|| format!("{base}/userinfo")),
+            response_types_supported: with_people(&["code"]),
+            response_modes_supported: with_people(&["query"]),
+            authorization_response_iss_parameter_supported: has_pages,
+            request_parameter_supported: false,
+            request_uri_parameter_supported: false,
+            claims_parameter_supported: false,
+            claims_supported: with_people(&[
+                "sub",
+                "iss",
+                "aud",
+                "exp",
+                "iat",
+                "auth_time",
+                "nonce",
+                "acr",
+                "amr",
+                "at_hash",
+                "sid",
+                "preferred_username",
+                "name",
+                "email",
+            ]),
+            prompt_values_supported: with_people(&["none", "login", "consent", "select_account"]),
+            grant_types_supported: grants,
             token_endpoint_auth_methods_supported: [methods.as_slice(), &["none"]].concat(),
             token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
             introspection_endpoint_auth_methods_supported: methods.clone(),
@@ -65,8 +104,8 @@ impl Metadata {
             revocation_endpoint_auth_signing_alg_values_supported: algorithms,
             code_challenge_methods_supported: vec!["S256"],
             subject_types_supported: vec!["public"],
-            id_token_signing_alg_values_supported: vec!["ES256", "EdDSA", "RS256"],
-            scopes_supported: scopes,
+            id_token_signing_alg_values_supported: vec!["RS256"],
+            scopes_supported: with_people(&IDENTITY),
             service_documentation: "https://www.rfc-editor.org/rfc/rfc8693",
             registration_endpoint: registering.dynamic.then(|| format!("{base}/register")),
             client_id_metadata_document_supported: registering.by_document,
@@ -80,7 +119,7 @@ mod tests {
 
     #[test]
     fn names_what_the_mcp_sdks_require_of_every_server() {
-        let metadata = Metadata::new("https://id.example", Vec::new(), Registering::default());
+        let metadata = Metadata::new("https://id.example", true, Registering::default());
         let document = serde_json::to_value(metadata).unwrap();
         assert_eq!(document["issuer"], "https://id.example");
         assert_eq!(document["authorization_endpoint"], "https://id.example/authorize");

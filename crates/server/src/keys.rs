@@ -5,7 +5,6 @@ use crate::error::Failure;
 use crate::record::EventSeal;
 use crate::roots::Roots;
 use crate::setup::sha256;
-use aws_lc_rs::hmac;
 use chancery_audit::{EventMac, Leaf, NoteSigner, Origin, VerifierKey};
 use chancery_core::id::{EventId, Id as _, KeyId, TenantId, TokenId};
 use chancery_core::random::Random;
@@ -23,9 +22,11 @@ use chancery_vault::{AssociatedData, Purpose, Sealed, SealedTenantKey, SigningUs
 use std::fmt;
 
 mod rotation;
+mod tag;
 
 pub use chancery_vault::RootKey;
 pub use rotation::{Mandate, NewTenantKey, rewrap_tenant};
+use tag::Tags;
 
 /// A tenant's keys, opened.
 pub struct TenantKeys {
@@ -37,10 +38,7 @@ pub struct TenantKeys {
     mac: Secret<[u8; 32]>,
     /// MAC keys of the key before: what was written just before a rotation is still taken into the log.
     former_macs: Vec<Secret<[u8; 32]>>,
-    /// The present one, and while a rotation runs the one before.
-    sessions: Vec<hmac::Key>,
-    /// The same for pages.
-    pages: Vec<hmac::Key>,
+    tags: Tags,
     log_name: String,
     log_generation: u64,
     checkpoint_seed: Secret<Vec<u8>>,
@@ -136,8 +134,7 @@ impl TenantKeys {
             .map(|token| token.key.verifying_key().clone())
             .collect();
         Ok(Self {
-            sessions: mac_keys(Purpose::Session, &tenant_key, previous_key.as_ref())?,
-            pages: mac_keys(Purpose::Page, &tenant_key, previous_key.as_ref())?,
+            tags: Tags::new(&tenant_key, previous_key.as_ref())?,
             mac: event_mac(&tenant_key)?,
             former_macs: rotation::former_macs(&tenant_key, previous_key.as_ref(), &row)?,
             log_name: log_name(&tenant.spec.base_url),
@@ -240,34 +237,6 @@ impl TenantKeys {
         }
     }
 
-    /// The tag that binds an upstream's session to who opened it.
-    pub fn session_tag(&self, owner: &[[u8; 16]], session: &[u8]) -> Vec<u8> {
-        let message = session_message(owner, session);
-        let tag = self.sessions.first().map(|key| hmac::sign(key, &message));
-        tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default()
-    }
-
-    /// Whether a tag is that of this owner and session, in constant time.
-    pub fn is_session_tag(&self, owner: &[[u8; 16]], session: &[u8], tag: &[u8]) -> bool {
-        let message = session_message(owner, session);
-        self.sessions
-            .iter()
-            .any(|key| hmac::verify(key, &message, tag).is_ok())
-    }
-
-    /// The tag over something that a page hands out and takes back. What it is about stands in the message.
-    pub fn page_tag(&self, message: &[u8]) -> Vec<u8> {
-        let tag = self.pages.first().map(|key| hmac::sign(key, message));
-        tag.map(|tag| tag.as_ref().to_vec()).unwrap_or_default()
-    }
-
-    /// Whether a tag is that of this message, in constant time.
-    pub fn is_page_tag(&self, message: &[u8], tag: &[u8]) -> bool {
-        self.pages
-            .iter()
-            .any(|key| hmac::verify(key, message, tag).is_ok())
-    }
-
     /// What signs checkpoints of a log generation.
     ///
     /// # Errors
@@ -308,19 +277,6 @@ impl TenantKeys {
     }
 }
 
-/// The MAC keys of a purpose: of the present tenant key, and while a rotation runs of the one before.
-fn mac_keys(
-    purpose: Purpose,
-    present: &TenantKey,
-    previous: Option<&TenantKey>,
-) -> Result<Vec<hmac::Key>, Failure> {
-    let derived = |key: &TenantKey| {
-        let derived = key.derive(purpose, b"").map_err(Failure::internal)?;
-        Ok(hmac::Key::new(hmac::HMAC_SHA256, derived.expose_secret()))
-    };
-    std::iter::once(present).chain(previous).map(derived).collect()
-}
-
 fn published_digest(tokens: &[TokenKey]) -> [u8; 32] {
     let names: Vec<&str> = tokens.iter().map(|token| token.kid.as_str()).collect();
     sha256(names.join(" ").as_bytes())
@@ -332,14 +288,6 @@ impl fmt::Debug for TenantKeys {
             .field("log", &self.log_name)
             .finish_non_exhaustive()
     }
-}
-
-/// The number of ids stands first, so that no session can pass for one of them.
-fn session_message(owner: &[[u8; 16]], session: &[u8]) -> Vec<u8> {
-    let mut message = owner.len().to_be_bytes().to_vec();
-    message.extend(owner.iter().flatten());
-    message.extend_from_slice(session);
-    message
 }
 
 /// The statements that give a new tenant its keys (a tenant key, a token key for ES256 and for EdDSA, and a

@@ -10,6 +10,7 @@ pub mod db;
 
 mod agent;
 pub mod approval;
+pub mod authorization;
 mod binding;
 mod blueprint;
 pub mod call;
@@ -32,6 +33,7 @@ pub mod manifest;
 mod migrations;
 mod policy_set;
 pub mod record;
+pub mod refresh_token;
 mod registration;
 mod resource;
 pub mod restore;
@@ -63,6 +65,7 @@ pub fn queries() -> Vec<&'static Sql> {
     let mut all = record::queries();
     for list in [
         approval::QUERIES,
+        authorization::QUERIES,
         call::QUERIES,
         change::QUERIES,
         client::QUERIES,
@@ -76,6 +79,7 @@ pub fn queries() -> Vec<&'static Sql> {
         lease::QUERIES,
         log::QUERIES,
         manifest::QUERIES,
+        refresh_token::QUERIES,
         restore::QUERIES,
         registration::QUERIES,
         session::QUERIES,

@@ -2,6 +2,7 @@
 //! file per grant; what they share is here.
 
 pub mod approved;
+pub mod authorization_code;
 pub mod client_credentials;
 pub mod token_exchange;
 
@@ -178,6 +179,8 @@ fn question(
             resource.name.clone(),
             ScopeSet::parse(text).map_err(|_| MALFORMED)?,
         )),
+        // Nothing by name: a person signs in, and nothing is asked for.
+        (Target::Chancery | Target::Handover(_), Some("")) => Some(Authority::default()),
         (Target::Chancery | Target::Handover(_), Some(text)) => {
             Some(Authority::parse(text).map_err(|_| MALFORMED)?)
         }

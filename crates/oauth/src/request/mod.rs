@@ -1,5 +1,6 @@
 //! Requests of the OAuth endpoints: bytes become types that cannot be wrong. One file per endpoint.
 
+pub mod authorize;
 pub mod client;
 pub mod introspection;
 pub mod revocation;

@@ -26,6 +26,20 @@ pub struct TokenRequest {
 pub enum GrantRequest {
     /// RFC 6749 §4.4.
     ClientCredentials,
+    /// RFC 6749 §4.1.3.
+    AuthorizationCode {
+        /// The code.
+        code: Secret<String>,
+        /// Where it was sent to, if the authorization request said so.
+        redirect_uri: Option<String>,
+        /// What the code challenge is the digest of (RFC 7636 §4.5).
+        code_verifier: Option<String>,
+    },
+    /// RFC 6749 §6.
+    RefreshToken {
+        /// The refresh token.
+        refresh_token: Secret<String>,
+    },
     /// RFC 8693 §2.1.
     TokenExchange {
         /// The token that says for whom.
@@ -69,6 +83,8 @@ impl GrantRequest {
             Self::ClientCredentials => ClientGrant::ClientCredentials,
             Self::TokenExchange { .. } => ClientGrant::TokenExchange,
             Self::Ciba { .. } => ClientGrant::Ciba,
+            Self::AuthorizationCode { .. } => ClientGrant::AuthorizationCode,
+            Self::RefreshToken { .. } => ClientGrant::RefreshToken,
         }
     }
 }
@@ -88,6 +104,18 @@ impl TokenRequest {
                 auth_req_id: form
                     .take_secret("auth_req_id")
                     .ok_or_else(|| OAuthError::invalid_request("auth_req_id is missing"))?,
+            },
+            urn::AUTHORIZATION_CODE => GrantRequest::AuthorizationCode {
+                code: form
+                    .take_secret("code")
+                    .ok_or_else(|| OAuthError::invalid_request("code is missing"))?,
+                redirect_uri: form.take("redirect_uri"),
+                code_verifier: form.take("code_verifier"),
+            },
+            urn::REFRESH_TOKEN => GrantRequest::RefreshToken {
+                refresh_token: form
+                    .take_secret("refresh_token")
+                    .ok_or_else(|| OAuthError::invalid_request("refresh_token is missing"))?,
             },
             _ => {
                 return Err(OAuthError::new(

@@ -342,7 +342,10 @@ pub(crate) fn recorded<S: Stored>(
 ) -> Result<Work, Failure> {
     let tenant = served.tenant.id;
     let state = serde_json::to_string(record).map_err(Failure::internal)?;
-    let class = if matches!(S::NOUN, Noun::User | Noun::ConnectedAccount | Noun::Session) {
+    let class = if matches!(
+        S::NOUN,
+        Noun::User | Noun::ConnectedAccount | Noun::Session | Noun::TokenFamily
+    ) {
         PartClass::Personal
     } else {
         PartClass::Operational

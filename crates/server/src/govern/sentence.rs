@@ -43,7 +43,20 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             id(leaf, "previous"),
             id(leaf, "root_key")
         ),
-        "approval.requested" => approval(leaf, parts, &actor),
+        "authorization.answered" => answered(leaf, &actor),
+        "agreement.reused" => reused(leaf, &actor),
+        "limit.reached" => limited(leaf, parts, names),
+        "call.decided" => call_sentence::decided(leaf, parts, &actor),
+        "call.ended" => call_sentence::ended(leaf, parts, &actor),
+        "manifest.seen" | "manifest.accepted" => call_sentence::manifest(leaf, parts, &actor),
+        _ if kind.starts_with("approval.") => approval(leaf, parts, (kind, &actor)),
+        _ => changed(leaf, parts, (kind, &actor)),
+    }
+}
+
+fn approval(leaf: &Leaf, parts: &Map<String, Value>, (kind, actor): (&str, &str)) -> String {
+    match kind {
+        "approval.requested" => needed(leaf, parts, actor),
         "approval.given" => format!("{actor} said yes to {}", id(leaf, "approval")),
         "approval.denied" => match text(parts, &["answer", "reason"]) {
             Some(reason) => format!("{actor} said no to {}: {reason}", id(leaf, "approval")),
@@ -62,21 +75,31 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             "the stored record of {} was CHANGED by somebody else than Chancery, and is refused",
             id(leaf, "approval")
         ),
-        "limit.reached" => limited(leaf, parts, names),
-        "call.decided" => call_sentence::decided(leaf, parts, &actor),
-        "call.ended" => call_sentence::ended(leaf, parts, &actor),
-        "manifest.seen" | "manifest.accepted" => call_sentence::manifest(leaf, parts, &actor),
-        _ => changed(leaf, parts, (kind, &actor)),
+        _ => changed(leaf, parts, (kind, actor)),
     }
 }
 
-fn approval(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
+fn reused(leaf: &Leaf, actor: &str) -> String {
+    let family = id(leaf, "token_family");
+    format!("{actor} used a code or refresh token again; everything issued on {family} ended")
+}
+
+fn needed(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
     let at = text(parts, &["record", "subject", "resource", "name"]).unwrap_or("Chancery");
     let what = match text(parts, &["record", "subject", "call", "target"]) {
         Some(target) => format!("to call {target} at {at}"),
         None => format!("to a token for {at}"),
     };
     format!("{actor} needs a person's yes {what}: {}", id(leaf, "approval"))
+}
+
+fn answered(leaf: &Leaf, actor: &str) -> String {
+    let agent = id(leaf, "agent");
+    if leaf.content().outcome == EventOutcome::Ok {
+        format!("{actor} let agent {agent} act for them")
+    } else {
+        format!("{actor} said no to agent {agent}")
+    }
 }
 
 fn failed(parts: &Map<String, Value>) -> String {

@@ -103,10 +103,20 @@ pub async fn decision(
         ManagementAction::ReadDecision,
         (Noun::PolicySet, "*", None),
     )?;
-    let unknown = || Refusal::Invalid(format!("decision {id} is unknown, or was erased"));
-    let parts = parts(app, served, EventId::from(id)).await?.ok_or_else(unknown)?;
-    let text = part(&parts, "decision").ok_or_else(unknown)?;
-    serde_json::from_str(text).map_err(Failure::internal)
+    let found = stored(app, served, id).await?;
+    found.ok_or_else(|| Refusal::Invalid(format!("decision {id} is unknown, or was erased")).into())
+}
+
+/// A stored decision, for the person that it is about: whoever calls this checks that.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn stored(app: &App, served: &Served, id: DecisionId) -> Result<Option<Decision>, Failure> {
+    let Some(parts) = parts(app, served, EventId::from(id)).await? else {
+        return Ok(None);
+    };
+    let read = |text: &str| serde_json::from_str(text).map_err(Failure::internal);
+    part(&parts, "decision").map(read).transpose()
 }
 
 async fn parts(app: &App, served: &Served, id: EventId) -> Result<Option<Vec<PartRecord>>, Failure> {

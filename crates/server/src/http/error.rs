@@ -108,21 +108,9 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The answer of an OAuth endpoint to a failure.
-pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Response {
-    log(failure);
-    let error = failure.to_oauth();
-    let limited = match failure {
-        Failure::Limited(limited) => Some(*limited),
-        Failure::OAuth(_)
-        | Failure::Refused(_)
-        | Failure::Denied(_)
-        | Failure::Database(_)
-        | Failure::Stale(_)
-        | Failure::Start(_)
-        | Failure::Internal(_) => None,
-    };
-    let status = match error.code {
+/// The status of an error code (RFC 6749 §5.2).
+const fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
         ErrorCode::InvalidClient | ErrorCode::InvalidToken => StatusCode::UNAUTHORIZED,
         ErrorCode::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -141,8 +129,31 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         | ErrorCode::UnsupportedTokenType
         | ErrorCode::InvalidRedirectUri
         | ErrorCode::InvalidClientMetadata
-        | ErrorCode::InvalidSoftwareStatement => StatusCode::BAD_REQUEST,
+        | ErrorCode::InvalidSoftwareStatement
+        | ErrorCode::UnsupportedResponseType
+        | ErrorCode::LoginRequired
+        | ErrorCode::InvalidAuthorizationDetails
+        | ErrorCode::RequestNotSupported
+        | ErrorCode::RequestUriNotSupported
+        | ErrorCode::RegistrationNotSupported => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// The answer of an OAuth endpoint to a failure.
+pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Response {
+    log(failure);
+    let error = failure.to_oauth();
+    let limited = match failure {
+        Failure::Limited(limited) => Some(*limited),
+        Failure::OAuth(_)
+        | Failure::Refused(_)
+        | Failure::Denied(_)
+        | Failure::Database(_)
+        | Failure::Stale(_)
+        | Failure::Start(_)
+        | Failure::Internal(_) => None,
     };
+    let status = status_of(error.code);
     let status = limited.map_or(status, |_| StatusCode::TOO_MANY_REQUESTS);
     let mut body = json!({ "error": error.code.as_str(), "error_description": error.description });
     if let Some(members) = body.as_object_mut() {

@@ -24,7 +24,6 @@ use std::sync::Arc;
 /// that the routes here are relative to a tenant's base.
 pub fn router(app: Arc<App>) -> Router {
     let tenant = Router::new()
-        .route("/authorize", get(oauth::authorize).post(oauth::authorize))
         .route("/token", post(oauth::token))
         .route(
             "/register",
@@ -40,6 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/introspect", post(oauth::introspect))
         .route("/revoke", post(oauth::revoke))
         .route("/jwks", get(oauth::jwks))
+        .route("/userinfo", get(oauth::userinfo).post(oauth::userinfo))
         .route("/.well-known/oauth-authorization-server", get(oauth::metadata))
         .route("/.well-known/openid-configuration", get(oauth::metadata))
         .route(

@@ -3,15 +3,17 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::http::error::{self, oauth_error};
+use crate::http::pages::has_pages;
 use crate::http::source::RequestSource;
 use crate::http::tenant::RequestTenant;
+use crate::issue::userinfo::{self, UserInfo};
 use crate::issue::{introspect as introspection, revoke as revocation, token as issuing};
 use crate::registration;
 use crate::tenants::Served;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use chancery_oauth::error::OAuthError;
@@ -36,6 +38,8 @@ pub async fn token(
             GrantRequest::ClientCredentials => "client_credentials",
             GrantRequest::TokenExchange { .. } => "token_exchange",
             GrantRequest::Ciba { .. } => "ciba",
+            GrantRequest::AuthorizationCode { .. } => "authorization_code",
+            GrantRequest::RefreshToken { .. } => "refresh_token",
         };
         issuing::token(&app, &served, &request, source).await
     };
@@ -92,18 +96,35 @@ pub async fn revoke(
     respond(&served, &headers, answer.await.map(|()| no_store(StatusCode::OK)))
 }
 
-/// `GET` and `POST {base}/authorize` (RFC 6749 §3.1), which metadata must name. No response type is supported
-/// yet, and no client has a redirect URI, so the person is told and nothing is redirected (§4.1.2.1).
-pub async fn authorize() -> Response {
-    let headers = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (
-            CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
+/// `GET` and `POST {base}/userinfo` (OpenID Connect Core §5.3).
+pub async fn userinfo(
+    State(app): State<Arc<App>>,
+    Extension(RequestTenant(served)): Extension<RequestTenant>,
+    headers: HeaderMap,
+) -> Response {
+    let header = headers.get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    let token = header.and_then(|header| header.split_once(' '));
+    let Some((_, token)) = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")) else {
+        return challenge(StatusCode::UNAUTHORIZED, "Bearer");
+    };
+    match userinfo::of_token(&app, &served, token.trim()).await {
+        Ok(UserInfo::Person(claims)) => no_store(axum::Json(claims)),
+        Ok(UserInfo::TokenRefused) => challenge(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
+        Ok(UserInfo::ScopeMissing) => challenge(
+            StatusCode::FORBIDDEN,
+            "Bearer error=\"insufficient_scope\", scope=\"openid\"",
         ),
-    ];
-    (StatusCode::BAD_REQUEST, headers, NO_SIGN_IN).into_response()
+        Err(failure) => failure.into_response(),
+    }
+}
+
+/// RFC 6750 §3.
+fn challenge(status: StatusCode, challenge: &'static str) -> Response {
+    (
+        status,
+        [(CACHE_CONTROL, "no-store"), (WWW_AUTHENTICATE, challenge)],
+    )
+        .into_response()
 }
 
 /// `GET {base}/jwks` (RFC 7517 §5).
@@ -128,7 +149,7 @@ pub async fn metadata(
         Ok(registering) => registering,
         Err(failure) => return oauth_error(&failure, &served.tenant.spec.base_url, false),
     };
-    let document = Metadata::new(&served.tenant.spec.base_url, Vec::new(), registering);
+    let document = Metadata::new(&served.tenant.spec.base_url, has_pages(&served), registering);
     (headers, axum::Json(document)).into_response()
 }
 
@@ -174,22 +195,4 @@ fn respond(served: &Served, headers: &HeaderMap, answer: Result<Response, Failur
 
 fn no_store(response: impl axum::response::IntoResponse) -> Response {
     ([(CACHE_CONTROL, "no-store")], response).into_response()
-}
-
-const NO_SIGN_IN: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
-<title>Sign-in is not enabled</title>\n<h1>Sign-in is not enabled here</h1>\n\
-<p>This server gives tokens to agents that prove themselves at its token endpoint. \
-It does not sign people in: <code>unsupported_response_type</code>.</p>\n</html>\n";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn authorize_tells_the_person_and_redirects_nowhere() {
-        let response = authorize().await;
-        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
-        assert!(!response.headers().contains_key(axum::http::header::LOCATION));
-        assert!(NO_SIGN_IN.contains("unsupported_response_type"));
-    }
 }

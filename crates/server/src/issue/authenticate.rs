@@ -250,7 +250,10 @@ pub async fn find(
 }
 
 /// A client with everything it depends on.
-async fn load(
+///
+/// # Errors
+/// The database's. The inner error says why there is none.
+pub async fn load(
     app: &App,
     served: &Served,
     client: &str,

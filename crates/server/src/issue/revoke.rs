@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::issue::arrival::{Arrival, Source};
-use crate::issue::{authenticate, own, token};
+use crate::issue::{authenticate, own, refresh, token};
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -33,6 +33,11 @@ pub async fn revoke(
             .map(|single_use| token::consume(tenant, single_use)),
     );
     let mut changed = Vec::new();
+    if let Some(family) = refresh::of_client(app, served, &client, &request.token).await? {
+        let (statements, news) = refresh::given_up(app, served, &client, &family, now)?;
+        batch = batch.extend(statements);
+        changed.push((tenant, news));
+    }
     let found = own::verify(app, served, request.token.expose_secret(), now);
     if let Some(token) = found.filter(|token| token.client == client.client().id) {
         let event = Event {

@@ -1,14 +1,16 @@
 //! The token endpoint's use case: parse → load facts → check → decide → record → sign → reply.
 
 use crate::app::App;
-use crate::approve::redeem::{self, Redemption};
+use crate::approve::redeem;
 use crate::error::Failure;
 use crate::govern::keys;
+use crate::issue::agreement::{self, Redeemed};
 use crate::issue::arrival::{Arrival, Source};
-use crate::issue::asking::{Asking, ask};
+use crate::issue::asking::ask;
+use crate::issue::proposed::{Proposed, propose};
 use crate::issue::refusal::{decision_part, refuse, seen, spend};
 use crate::issue::subject::Learned;
-use crate::issue::{authenticate, subject, target};
+use crate::issue::{authenticate, id_token, subject};
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -17,17 +19,17 @@ use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{DecisionId, DelegationId, EventId, Id as _, TenantId, TokenId, UserId};
 use chancery_core::lineage::Guard;
 use chancery_core::noun::{Lifecycle, Noun, Record};
-use chancery_core::proposal::{Proposal, Subject, TokenPlan};
+use chancery_core::proposal::{Subject, TokenPlan};
+use chancery_core::resource::TokenAlgorithm;
 use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, SingleUse};
 use chancery_oauth::claims::scope_text;
-use chancery_oauth::error::OAuthError;
-use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_oauth::urn;
 use chancery_policy::{Permit, Verdict, decide};
 use chancery_store::approval;
+use chancery_store::authorization;
 use chancery_store::change::Changed;
 use chancery_store::consumed::{self, ConsumedKind};
 use chancery_store::db::Batch;
@@ -49,6 +51,12 @@ pub struct TokenResponse {
     /// What kind of token it is, for an exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<&'static str>,
+    /// What to ask for the next one with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// Who signed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_token: Option<String>,
 }
 
 impl fmt::Debug for TokenResponse {
@@ -123,6 +131,7 @@ async fn attempt(
         learned,
         asking,
         redemption,
+        redeemed,
     } = match propose(app, served, request, client, now).await {
         Ok(proposed) => proposed,
         Err(failure) => return Err(spend(app, served, client, failure, arrival).await?),
@@ -141,31 +150,32 @@ async fn attempt(
         }
     };
 
-    if !served.keys.has_active(permit.plan().algorithm) {
+    if let Some(algorithm) = missing_key(served, &permit, redeemed.as_ref()) {
         // The first token of an algorithm: make its key, then decide afresh.
-        keys::ensure(app, served, permit.plan().algorithm, now).await?;
+        keys::ensure(app, served, algorithm, now).await?;
         return Ok(Attempt::Stale(Vec::new()));
     }
 
     // 4. Record: nothing leaves before this is durable.
     let mut batch = batch(app, served, client, &permit, learned, now)?;
     if let Some(redemption) = &redemption {
-        let by = (actor(client, permit.plan()), permit.decision().id);
-        batch = batch.extend(redemption.statements(app, served, by, now)?);
+        batch = batch.extend(redemption.statements(app, served, by(client, &permit), now)?);
     }
-    match app.commit(batch, &changes(tenant, learned)).await? {
+    let (batch, changed) = agreement::with(redeemed.as_ref(), batch, changes(tenant, learned));
+    match app.commit(batch, &changed).await? {
         Outcome::Committed => {}
+        // Somebody redeemed the code a moment ago: what was issued then has ended in this very batch.
+        Outcome::Refused {
+            label: authorization::REDEEMED,
+            ..
+        } => return Err(agreement::replayed(app, served, redeemed.as_ref()).into()),
         Outcome::Refused {
             label: consumed::REPLAYED,
             ..
-        } => {
-            return Err(authenticate::replayed(app, served, client, arrival).await?.into());
-        }
+        } => return Err(authenticate::replayed(app, served, client, arrival).await?.into()),
         Outcome::Refused { label: BUDGET, .. } => {
-            let spent = permit.plan().spends.iter();
-            let ids = spent.map(|(grant, _)| ("grant", grant.to_string())).collect();
-            let decision = permit.withdraw(DenyReason::BudgetUsedUp);
-            return refuse(app, served, client, (decision, ids), learned, arrival).await;
+            let spent = used_up(*permit);
+            return refuse(app, served, client, spent, learned, arrival).await;
         }
         Outcome::Refused {
             label: approval::SPENT,
@@ -176,94 +186,57 @@ async fn attempt(
 
     // 5. Act: sign what was permitted, and reply.
     seen(permit.decision());
-    let is_exchange = matches!(request.grant, GrantRequest::TokenExchange { .. });
-    reply(served, &permit, is_exchange).map(Attempt::Answered)
+    sign(served, request, &permit, redeemed, now).map(Attempt::Answered)
 }
 
-/// Signs what a permit allows.
-fn reply(served: &Served, permit: &Permit, is_exchange: bool) -> Result<TokenResponse, Failure> {
+/// Signs what was permitted and recorded.
+fn sign(
+    served: &Served,
+    request: &TokenRequest,
+    permit: &Permit,
+    redeemed: Option<Redeemed>,
+    now: Timestamp,
+) -> Result<TokenResponse, Failure> {
+    let access_token = served.keys.sign(permit)?;
+    let is_exchange = matches!(request.grant, GrantRequest::TokenExchange { .. });
+    let mut scope = scope_text(permit.plan(), permit.given());
+    let (mut refresh_token, mut id_token) = (None, None);
+    if let Some(redeemed) = redeemed {
+        scope = redeemed.scope_with_identity(scope);
+        id_token = id_token::sign(served, &redeemed, (permit.plan().subject, &access_token), now)?;
+        refresh_token = redeemed.refresh_token;
+    }
     Ok(TokenResponse {
-        access_token: served.keys.sign(permit)?,
+        access_token,
         token_type: "Bearer",
         expires_in: permit.plan().lifetime().as_seconds(),
-        scope: scope_text(permit.plan(), permit.given()),
+        scope,
         issued_token_type: is_exchange.then_some(urn::TOKEN_TYPE_ACCESS_TOKEN),
+        refresh_token: refresh_token.map(|token| token.expose_secret().clone()),
+        id_token,
     })
 }
 
-/// A proposal, and what is to be done around the decision on it.
-struct Proposed {
-    proposal: Proposal,
-    /// What was learned of the person.
-    learned: Option<Learned>,
-    /// What is needed to ask for a person's yes.
-    asking: Option<Asking>,
-    /// The use of a person's yes.
-    redemption: Option<Redemption>,
+/// What is recorded when the budget of a grant is used up.
+fn used_up(permit: Permit) -> (Decision, Vec<(&'static str, String)>) {
+    let spent = permit.plan().spends.iter();
+    let ids = spent.map(|(grant, _)| ("grant", grant.to_string())).collect();
+    (permit.withdraw(DenyReason::BudgetUsedUp), ids)
 }
 
-async fn propose(
-    app: &App,
-    served: &Served,
-    request: &TokenRequest,
-    client: &AuthenticatedClient,
-    now: Timestamp,
-) -> Result<Proposed, Failure> {
-    // What was asked for by another grant is polled with this one.
-    let is_poll = matches!(request.grant, GrantRequest::Ciba { .. });
-    if !is_poll && !client.client().spec.may_use(request.grant.registered()) {
-        return Err(OAuthError::unauthorized_client().into());
-    }
-    let context = RequestContext {
-        tenant: &served.tenant,
-        now,
-        decision: DecisionId::generate(now, &*app.random),
-        delegation: DelegationId::generate(now, &*app.random),
-    };
-    let tenant = served.tenant.id;
-    if let GrantRequest::Ciba { auth_req_id } = &request.grant {
-        // What is given was said when it was asked for; no parameter widens or turns it.
-        let handle = auth_req_id.expose_secret();
-        let (proposal, redemption) = redeem::token(app, served, client, handle, context).await?;
-        return Ok(Proposed {
-            proposal,
-            learned: None,
-            asking: None,
-            redemption: Some(redemption),
-        });
-    }
-    let target = target::find(app, tenant, &request.target).await?;
-    let scope = request.scope.as_deref();
-    match &request.grant {
-        GrantRequest::ClientCredentials => {
-            let directory = target::directory_for_agent(app, tenant, client, &target, scope).await?;
-            let proposal =
-                client_credentials::client_credentials(context, client, &target, scope, &directory)?;
-            Ok(Proposed {
-                proposal,
-                learned: None,
-                asking: Some(Asking::of_itself(target)),
-                redemption: None,
-            })
-        }
-        GrantRequest::TokenExchange {
-            subject_token,
-            subject_token_type,
-        } => {
-            let found = subject::find(app, served, subject_token, *subject_token_type, now).await?;
-            let directory =
-                target::directory_for_subject(app, tenant, client, &found.subject, &target, scope).await?;
-            let proposal =
-                token_exchange::token_exchange(context, client, &found.subject, &target, scope, &directory)?;
-            Ok(Proposed {
-                proposal,
-                learned: found.learned,
-                asking: Some(Asking::of_subject(&found.subject, target)),
-                redemption: None,
-            })
-        }
-        GrantRequest::Ciba { .. } => Err(Failure::Internal("a handle was not looked at".to_owned())),
-    }
+/// Who uses a person's yes, and by which decision.
+fn by(client: &AuthenticatedClient, permit: &Permit) -> (Actor, DecisionId) {
+    (actor(client, permit.plan()), permit.decision().id)
+}
+
+/// An algorithm that something must be signed with and that no key signs with yet.
+fn missing_key(served: &Served, permit: &Permit, redeemed: Option<&Redeemed>) -> Option<TokenAlgorithm> {
+    let has_id_token = redeemed.is_some_and(|redeemed| redeemed.id_token_for.is_some());
+    let mut needed = vec![permit.plan().algorithm];
+    needed.extend(has_id_token.then_some(TokenAlgorithm::Rs256));
+    needed
+        .into_iter()
+        .find(|algorithm| !served.keys.has_active(*algorithm))
 }
 
 /// Everything that an issued token changes, in one batch: guards, single use, the person's facts, budgets,

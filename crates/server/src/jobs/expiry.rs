@@ -8,7 +8,7 @@ use crate::issue::flood;
 use crate::limits::refused;
 use crate::registration::overdue;
 use chancery_core::time::Ttl;
-use chancery_store::{change, consumed, idempotency, sign_in};
+use chancery_store::{authorization, change, consumed, idempotency, refresh_token, sign_in};
 
 /// Runs once.
 ///
@@ -23,6 +23,8 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .extend(consumed::prune(now))
         .push(idempotency::prune(now))
         .push(sign_in::prune(now))
+        .extend(authorization::prune(now, now.minus(Ttl::from_days(1))))
+        .push(refresh_token::prune(now))
         .push(change::prune(now.minus(Ttl::from_days(1))));
     let _ = app.db.commit(batch).await?;
     app.db.prune_batches(now.minus(Ttl::from_days(1))).await?;

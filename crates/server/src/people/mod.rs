@@ -2,6 +2,12 @@
 //! the pages are in `http/pages/`.
 
 pub mod agents;
+pub mod authorize;
+pub mod code;
+pub mod consent;
 pub mod issuer_secret;
+pub mod missing_grant;
+pub mod offer;
 pub mod session;
 pub mod sign_in;
+pub mod since;

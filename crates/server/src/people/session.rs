@@ -332,7 +332,7 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_hexadecimal(text: &str) -> Option<Vec<u8>> {
     if !text.is_ascii() {
         return None;
     }

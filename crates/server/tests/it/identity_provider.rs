@@ -119,6 +119,15 @@ impl IdentityProvider {
         browser.get(&back).await
     }
 
+    /// A token about a person that agents may bring.
+    pub(crate) fn token(&self, node: &Chancery, subject: &str) -> String {
+        let claims = json!({
+            "iss": self.issuer, "sub": subject, "aud": "chancery", "iat": now(node), "exp": now(node) + 600,
+            "roles": ["staff"],
+        });
+        sign(&self.shared.key, None, &claims)
+    }
+
     /// What was sent to the token endpoint last.
     pub(crate) fn last_seen(&self) -> (HeaderMap, HashMap<String, String>) {
         self.shared.seen.lock().unwrap().last().unwrap().clone()

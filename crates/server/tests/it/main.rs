@@ -11,6 +11,8 @@ mod approval;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod authorize;
+#[cfg(test)]
 mod broker;
 #[cfg(test)]
 mod browser;
@@ -28,6 +30,8 @@ mod client_runtime;
 mod client_secret;
 #[cfg(test)]
 mod connections;
+#[cfg(test)]
+mod consent;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
@@ -76,6 +80,8 @@ mod policy;
 mod problems;
 #[cfg(test)]
 mod public_client;
+#[cfg(test)]
+mod refresh;
 #[cfg(test)]
 mod registration;
 #[cfg(test)]

@@ -144,7 +144,7 @@ fn paths(world: &Ids) -> Vec<String> {
     let api = routes(include_str!("../../src/http/api/mod.rs"));
     let pages = routes(include_str!("../../src/http/pages/mod.rs"));
     assert!(
-        own.len() >= 13 && api.len() >= 35 && pages.len() >= 7,
+        own.len() >= 13 && api.len() >= 35 && pages.len() >= 9,
         "{own:?} {api:?} {pages:?}"
     );
     let api = api.iter().map(|path| format!("/api/v1{path}"));

@@ -4,6 +4,8 @@
 //! A tenant below `/t/NAME` shares its host with others, and so its cookies: it has no pages.
 
 pub mod asset;
+pub mod authorize;
+pub mod consent;
 pub mod cookie;
 pub mod forgery;
 pub mod frame;
@@ -33,6 +35,12 @@ use std::sync::Arc;
 /// The routes of pages, relative to a tenant's base.
 pub fn router(app: Arc<App>) -> Router<Arc<App>> {
     Router::new()
+        .route("/authorize", get(authorize::authorize).post(authorize::authorize))
+        .route(
+            "/consent",
+            get(consent::show_missing).post(consent::answer_missing),
+        )
+        .route("/consent/{id}", get(consent::show).post(consent::answer))
         .route("/sign-in", get(sign_in::start))
         .route("/sign-in/callback", get(sign_in::callback))
         .route("/me/agents", get(me::agents))
@@ -128,15 +136,16 @@ pub fn path_of(uri: &Uri) -> String {
 /// A page for tenants with a host of their own alone.
 async fn own_host(State(_): State<Arc<App>>, request: Request, next: Next) -> Response {
     let tenant = request.extensions().get::<RequestTenant>();
-    let base = tenant.map(|RequestTenant(served)| served.tenant.spec.base_url.as_str());
-    let has_host = base
-        .and_then(|base| base.split_once("://"))
-        .is_some_and(|(_, rest)| !rest.contains('/'));
-    if has_host {
-        next.run(request).await
-    } else {
-        not_here()
+    if tenant.is_some_and(|RequestTenant(served)| has_pages(served)) {
+        return next.run(request).await;
     }
+    not_here()
+}
+
+/// Whether a tenant has a host of its own, and so pages.
+pub fn has_pages(served: &Served) -> bool {
+    let base = served.tenant.spec.base_url.split_once("://");
+    base.is_some_and(|(_, rest)| !rest.contains('/'))
 }
 
 fn not_here() -> Response {

@@ -1,0 +1,162 @@
+//! What a token request proposes: its facts loaded, the rules of its grant applied, and what is to be done around the
+//! decision.
+
+use crate::app::App;
+use crate::approve::redeem::{self, Redemption};
+use crate::error::Failure;
+use crate::issue::agreement::{self, Presented, Redeemed};
+use crate::issue::asking::Asking;
+use crate::issue::subject::{self, Found, Learned};
+use crate::issue::target;
+use crate::tenants::Served;
+use chancery_core::id::{DecisionId, DelegationId, Id as _};
+use chancery_core::proposal::Proposal;
+use chancery_core::time::Timestamp;
+use chancery_oauth::authentication::AuthenticatedClient;
+use chancery_oauth::error::OAuthError;
+use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
+use chancery_oauth::request::token::{GrantRequest, TokenRequest};
+
+/// A proposal, and what is to be done around the decision on it.
+#[derive(Debug)]
+pub(super) struct Proposed {
+    /// The proposal.
+    pub(super) proposal: Proposal,
+    /// What was learned of the person.
+    pub(super) learned: Option<Learned>,
+    /// What is needed to ask for a person's yes.
+    pub(super) asking: Option<Asking>,
+    /// The use of a person's yes.
+    pub(super) redemption: Option<Redemption>,
+    /// The use of a code or a refresh token.
+    pub(super) redeemed: Option<Redeemed>,
+}
+
+impl Proposed {
+    /// A proposal and nothing around it.
+    const fn of(proposal: Proposal) -> Self {
+        Self {
+            proposal,
+            learned: None,
+            asking: None,
+            redemption: None,
+            redeemed: None,
+        }
+    }
+}
+
+/// Loads what a request depends on, and proposes the token.
+///
+/// # Errors
+/// The OAuth error, or why this node cannot answer.
+pub(super) async fn propose(
+    app: &App,
+    served: &Served,
+    request: &TokenRequest,
+    client: &AuthenticatedClient,
+    now: Timestamp,
+) -> Result<Proposed, Failure> {
+    // What was asked for by another grant is polled with this one.
+    let is_poll = matches!(request.grant, GrantRequest::Ciba { .. });
+    if !is_poll && !client.client().spec.may_use(request.grant.registered()) {
+        return Err(OAuthError::unauthorized_client().into());
+    }
+    let context = RequestContext {
+        tenant: &served.tenant,
+        now,
+        decision: DecisionId::generate(now, &*app.random),
+        delegation: DelegationId::generate(now, &*app.random),
+    };
+    match &request.grant {
+        GrantRequest::AuthorizationCode {
+            code,
+            redirect_uri,
+            code_verifier,
+        } => {
+            let presented = Presented::Code {
+                code,
+                redirect_uri: redirect_uri.as_deref(),
+                code_verifier: code_verifier.as_deref(),
+            };
+            agreed(app, served, client, presented, (request, context)).await
+        }
+        GrantRequest::RefreshToken { refresh_token } => {
+            agreed(
+                app,
+                served,
+                client,
+                Presented::Refresh(refresh_token),
+                (request, context),
+            )
+            .await
+        }
+        GrantRequest::ClientCredentials => of_itself(app, request, client, context).await,
+        GrantRequest::TokenExchange {
+            subject_token,
+            subject_token_type,
+        } => {
+            let found = subject::find(app, served, subject_token, *subject_token_type, now).await?;
+            exchanged(app, request, client, found, context).await
+        }
+        GrantRequest::Ciba { auth_req_id } => {
+            // What is given was said when it was asked for; no parameter widens or turns it.
+            let handle = auth_req_id.expose_secret();
+            let (proposal, redemption) = redeem::token(app, served, client, handle, context).await?;
+            Ok(Proposed {
+                redemption: Some(redemption),
+                ..Proposed::of(proposal)
+            })
+        }
+    }
+}
+
+async fn of_itself(
+    app: &App,
+    request: &TokenRequest,
+    client: &AuthenticatedClient,
+    context: RequestContext<'_>,
+) -> Result<Proposed, Failure> {
+    let (tenant, scope) = (context.tenant.id, request.scope.as_deref());
+    let target = target::find(app, tenant, &request.target).await?;
+    let directory = target::directory_for_agent(app, tenant, client, &target, scope).await?;
+    let proposal = client_credentials::client_credentials(context, client, &target, scope, &directory)?;
+    Ok(Proposed {
+        asking: Some(Asking::of_itself(target)),
+        ..Proposed::of(proposal)
+    })
+}
+
+async fn exchanged(
+    app: &App,
+    request: &TokenRequest,
+    client: &AuthenticatedClient,
+    found: Found,
+    context: RequestContext<'_>,
+) -> Result<Proposed, Failure> {
+    let (tenant, scope) = (context.tenant.id, request.scope.as_deref());
+    let subject = &found.subject;
+    let target = target::find(app, tenant, &request.target).await?;
+    let directory = target::directory_for_subject(app, tenant, client, subject, &target, scope).await?;
+    let proposal = token_exchange::token_exchange(context, client, subject, &target, scope, &directory)?;
+    Ok(Proposed {
+        asking: Some(Asking::of_subject(subject, target)),
+        learned: found.learned,
+        ..Proposed::of(proposal)
+    })
+}
+
+async fn agreed(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    presented: Presented<'_>,
+    (request, context): (&TokenRequest, RequestContext<'_>),
+) -> Result<Proposed, Failure> {
+    let wanted = (&request.target, request.scope.as_deref());
+    let (proposal, redeemed) = agreement::propose(app, served, client, presented, wanted, context).await?;
+    // Nobody is asked for a yes besides: scopes that need one were not offered to the person.
+    Ok(Proposed {
+        redeemed: Some(redeemed),
+        ..Proposed::of(proposal)
+    })
+}

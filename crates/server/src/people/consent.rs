@@ -1,0 +1,322 @@
+//! Consent: the person sees exactly what a client asks for, takes away what is too much, says for how long, and that
+//! becomes a grant and a code in one batch. A request is answered once, in the session that it was shown in.
+
+use super::authorize::{Pending, agreed, answered, error_location};
+use super::code;
+use super::offer::{self, Asked, Offer, OfferError};
+use super::session::SignedIn;
+use crate::app::App;
+use crate::directory::change::{self, Caller};
+use crate::error::{Failure, Refusal};
+use crate::issue::arrival::{Arrival, Source};
+use crate::record;
+use crate::tenants::Served;
+use chancery_core::event::{Change, EventOutcome};
+use chancery_core::grant::{Grant, GrantSource, GrantSpec, Principal};
+use chancery_core::id::{AuthorizationRequestId, GrantId, Id as _};
+use chancery_core::name::Name;
+use chancery_core::noun::{Lifecycle, Record};
+use chancery_core::scope::{Authority, ScopeSet};
+use chancery_core::time::{Timestamp, Ttl};
+use chancery_oauth::authentication::ClientFacts;
+use chancery_oauth::error::{ErrorCode, OAuthError};
+use chancery_store::authorization as store;
+use chancery_store::{Outcome, count_use, record as records};
+
+/// A request that waits, with what may be offered.
+#[derive(Debug)]
+pub struct Question {
+    /// What was asked.
+    pub pending: Pending,
+    /// By whom.
+    pub client: ClientFacts,
+    /// What may be offered.
+    pub offer: Offer,
+}
+
+/// What a person answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Yes, to this much and for so long.
+    Allow(Allowed),
+    /// No.
+    Deny,
+}
+
+/// How much is allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Scopes, each as `resource:scope`.
+    pub scopes: Vec<String>,
+    /// For how long; until it is taken back if not said.
+    pub lasts: Option<Ttl>,
+    /// How many tokens may be issued on it.
+    pub budget: Option<u64>,
+}
+
+/// The request that waits in this session.
+///
+/// # Errors
+/// Another person's request is as unknown as one that was answered, is over or never was.
+pub async fn load(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+    id: AuthorizationRequestId,
+    now: Timestamp,
+) -> Result<Question, OfferError> {
+    let key = (id, signed_in.session.id);
+    let found = store::find_request(&app.db, served.tenant.id, key, now).await;
+    let text = found.map_err(Failure::from)?.ok_or_else(gone)?;
+    let pending: Pending = serde_json::from_str(&text).map_err(Failure::internal)?;
+    let arrival = Arrival {
+        now,
+        // Not known here, and looked at only where a client's document is read again.
+        source: Source::Others,
+    };
+    let client = offer::client(app, served, &pending.client_id, arrival).await?;
+    let asked = Asked {
+        client: &client,
+        resource: pending.request.resource.as_ref(),
+        scope: pending.request.scope.as_deref(),
+    };
+    let offer = offer::offer(app, served, signed_in, asked, now).await?;
+    Ok(Question {
+        pending,
+        client,
+        offer,
+    })
+}
+
+/// Answers a request, and gives where the browser goes with the answer.
+///
+/// # Errors
+/// As [`load`]; an answer that was given before; a fact that changed.
+pub async fn answer(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+    (id, reply): (AuthorizationRequestId, Reply),
+    now: Timestamp,
+) -> Result<String, OfferError> {
+    let question = load(app, served, signed_in, id, now).await?;
+    let key = (id, signed_in.session.id);
+    let once = store::answer_request(served.tenant.id, key, now);
+    let allowed = match reply {
+        Reply::Allow(allowed) => allowed,
+        Reply::Deny => return deny(app, served, signed_in, (&question, once), now).await,
+    };
+    let chosen = chosen(&question.offer, &allowed)?;
+    if chosen.is_empty() && !question.offer.rows.is_empty() {
+        // Nothing of it is a no.
+        return deny(app, served, signed_in, (&question, once), now).await;
+    }
+    let mut statements = vec![once];
+    let mut changed = Vec::new();
+    for (resource, scopes) in chosen.iter() {
+        let work = grant(
+            app,
+            served,
+            signed_in,
+            (&question.client, &question.offer, resource, scopes),
+            &allowed,
+            now,
+        )?;
+        statements.extend(work.statements);
+        changed.extend(work.changed);
+    }
+    let about = (&question.client, &question.pending);
+    let agreed = agreed(&question.offer, chosen);
+    Ok(code::issue(app, served, signed_in, about, (agreed, statements, changed), now).await?)
+}
+
+/// The scopes that the person left, all of them among those that were offered.
+pub(super) fn chosen(offer: &Offer, allowed: &Allowed) -> Result<Authority, Failure> {
+    let mut authority = Authority::default();
+    for wanted in &allowed.scopes {
+        // SECURITY: what is not on offer now is not given, whatever the form says.
+        let row = offer
+            .offered()
+            .find(|row| format!("{}:{}", row.resource, row.scope) == *wanted);
+        let row = row.ok_or(Refusal::Invalid(
+            "the form asks for a scope that is not offered".to_owned(),
+        ))?;
+        authority.insert(row.resource.clone(), row.scope.clone());
+    }
+    Ok(authority)
+}
+
+async fn deny(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+    (question, once): (&Question, chancery_store::Statement),
+    now: Timestamp,
+) -> Result<String, OfferError> {
+    let event = answered(
+        app,
+        served,
+        signed_in,
+        &question.client,
+        EventOutcome::Denied,
+        now,
+    );
+    let recorded = record::statement(served.keys.seal(), &event, &*app.random)?;
+    let batch = app.batch(now).push(once).push(recorded);
+    match app.commit(batch, &[]).await? {
+        Outcome::Committed => {
+            let error = OAuthError::new(ErrorCode::AccessDenied, "the person said no");
+            Ok(error_location(served, &question.pending.request, &error))
+        }
+        Outcome::Refused { .. } => Err(gone().into()),
+    }
+}
+
+/// The grant that the answer makes or changes at one resource. There is one for each agent, person and resource.
+pub(super) fn grant(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+    (client, offer, resource, scopes): (&ClientFacts, &Offer, &Name, &ScopeSet),
+    allowed: &Allowed,
+    now: Timestamp,
+) -> Result<change::Work, Failure> {
+    let tenant = served.tenant.id;
+    let caller = signed_in.caller(now);
+    let fresh = GrantSpec {
+        agent: client.agent.name.clone(),
+        principal: Principal::User(signed_in.user.name.clone()),
+        resource: Some(resource.clone()),
+        connection: None,
+        scopes: scopes.clone(),
+        source: GrantSource::Consent,
+        expires_at: allowed.lasts.map(|lasts| now.plus(lasts)),
+        budget: allowed.budget,
+        hours: None,
+    };
+    let Some(old) = offer.grant_at(resource) else {
+        return first_grant(app, served, &caller, fresh);
+    };
+    if !old.state.is_active() {
+        return Err(Refusal::Invalid(
+            "an administrator has stopped what this agent may do for you here".to_owned(),
+        )
+        .into());
+    }
+    let asked: ScopeSet = offer
+        .rows
+        .iter()
+        .filter(|row| row.resource == *resource)
+        .map(|row| row.scope.clone())
+        .collect();
+    let spec = combined(&old.spec, fresh, &asked, now);
+    if spec == old.spec {
+        return Ok(change::Work::default());
+    }
+    let is_less = !old.spec.scopes.is_subset(&spec.scopes)
+        || spec
+            .expires_at
+            .is_some_and(|end| old.spec.expires_at.is_none_or(|before| end < before))
+        || spec.budget != old.spec.budget;
+    let record = Grant {
+        generation: old.generation + u64::from(is_less),
+        version: old.version + 1,
+        updated_at: now,
+        spec,
+        ..Grant::clone(old)
+    };
+    let statement = records::update(tenant, &record);
+    change::recorded(app, served, &caller, &record, (Change::Updated, statement))
+}
+
+fn first_grant(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    spec: GrantSpec,
+) -> Result<change::Work, Failure> {
+    let now = caller.now;
+    let id = GrantId::generate(now, &*app.random);
+    let record = Record {
+        id,
+        name: id
+            .to_string()
+            .replace('_', "-")
+            .parse()
+            .map_err(Failure::internal)?,
+        state: Lifecycle::Active,
+        generation: 0,
+        version: 1,
+        created_at: now,
+        updated_at: now,
+        spec,
+    };
+    let statement = records::insert(served.tenant.id, &record);
+    let mut work = change::recorded(app, served, caller, &record, (Change::Created, statement))?;
+    work.statements.push(count_use(served.tenant.id, id));
+    Ok(work)
+}
+
+/// What the grant becomes. Scopes that were not asked for stay; those that were are as answered now. An administrator's
+/// grant that is in force keeps its own limits and only grows.
+fn combined(old: &GrantSpec, fresh: GrantSpec, asked: &ScopeSet, now: Timestamp) -> GrantSpec {
+    if !old.is_open(now) {
+        return fresh;
+    }
+    if old.source != GrantSource::Consent {
+        return GrantSpec {
+            scopes: old.scopes.union(&fresh.scopes),
+            ..old.clone()
+        };
+    }
+    let kept: ScopeSet = old
+        .scopes
+        .iter()
+        .filter(|scope| !asked.contains(scope))
+        .cloned()
+        .collect();
+    GrantSpec {
+        scopes: kept.union(&fresh.scopes),
+        ..fresh
+    }
+}
+
+fn gone() -> Failure {
+    Refusal::Invalid("this request was answered, is over, or is not yours".to_owned()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(source: GrantSource, scopes: &str, expires_at: Option<Timestamp>) -> GrantSpec {
+        GrantSpec {
+            agent: "planner".parse().unwrap(),
+            principal: Principal::User("alice".parse().unwrap()),
+            resource: Some("notes".parse().unwrap()),
+            connection: None,
+            scopes: ScopeSet::parse(scopes).unwrap(),
+            source,
+            expires_at,
+            budget: None,
+            hours: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_changes_what_was_asked_and_nothing_else() {
+        let now = Timestamp::from_seconds(1_000);
+        let after = |old: &GrantSpec, chosen: &str, asked: &str| {
+            let fresh = spec(GrantSource::Consent, chosen, None);
+            combined(old, fresh, &ScopeSet::parse(asked).unwrap(), now)
+                .scopes
+                .to_string()
+        };
+        let own = spec(GrantSource::Consent, "delete read", None);
+        assert_eq!(after(&own, "write", "read write"), "delete write");
+        let theirs = spec(GrantSource::Administrator, "delete read", None);
+        assert_eq!(after(&theirs, "write", "read write"), "delete read write");
+        let over = spec(GrantSource::Administrator, "delete", Some(now));
+        assert_eq!(after(&over, "read", "read write"), "read");
+    }
+}
