@@ -15,7 +15,7 @@ use chancery_core::event::{Change, EventOutcome};
 use chancery_core::grant::{Grant, GrantSource, GrantSpec, Principal};
 use chancery_core::id::{AuthorizationRequestId, GrantId, Id as _};
 use chancery_core::name::Name;
-use chancery_core::noun::{Lifecycle, Record};
+use chancery_core::noun::{Lifecycle, Noun, Record};
 use chancery_core::scope::{Authority, ScopeSet};
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_oauth::authentication::ClientFacts;
@@ -198,9 +198,12 @@ pub(super) fn grant(
         return first_grant(app, served, &caller, fresh);
     };
     if !old.state.is_active() {
-        return Err(Refusal::Invalid(
-            "an administrator has stopped what this agent may do for you here".to_owned(),
-        )
+        // Somebody stopped it: that is not for the person to undo.
+        return Err(Refusal::Lifecycle {
+            noun: Noun::Grant,
+            from: old.state,
+            to: Lifecycle::Active,
+        }
         .into());
     }
     let asked: ScopeSet = offer

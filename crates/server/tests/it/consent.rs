@@ -279,7 +279,7 @@ async fn what_an_administrator_stopped_is_not_given_again(place: Place) {
             &[("csrf", &token), ("answer", "allow"), ("scope", "notes:read")],
         )
         .await;
-    assert_eq!(answer.status, 404);
+    assert_eq!(answer.status, 409);
     assert_eq!(world.estate.show("grants", &name).await["state"], "suspended");
 }
 

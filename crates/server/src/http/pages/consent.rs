@@ -6,7 +6,7 @@ use super::outside::Shown;
 use super::sign_out::refused;
 use super::{Visitor, forgery, words};
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 use crate::people::consent::{self, Allowed, Reply};
 use crate::people::missing_grant;
 use crate::people::offer::{Offer, OfferError};
@@ -52,7 +52,8 @@ enum ClientOrigin {
 struct OfferedScope {
     value: String,
     words: Shown,
-    name: Shown,
+    /// Its name, where the words are not the name.
+    name: Option<Shown>,
     badge: &'static str,
     badge_class: &'static str,
     is_held: bool,
@@ -199,10 +200,11 @@ fn offered(offer: &Offer, row: &ScopeRow) -> OfferedScope {
     let resource = offer.resource(&row.resource).map(Arc::as_ref);
     let spec = resource.and_then(|resource| resource.spec.scopes.get(&row.scope));
     let (badge, badge_class) = words::sensitivity(spec.map(|spec| spec.sensitivity).unwrap_or_default());
+    let words = words::scope(resource, &row.scope);
     OfferedScope {
         value: format!("{}:{}", row.resource, row.scope),
-        words: Shown::new(&words::scope(resource, &row.scope)),
-        name: Shown::new(row.scope.as_str()),
+        words: Shown::new(&words),
+        name: (words != row.scope.as_str()).then(|| Shown::new(row.scope.as_str())),
         badge,
         badge_class,
         is_held: row.given,
@@ -289,6 +291,13 @@ fn allowed(pairs: &[(String, String)]) -> Allowed {
 /// The page for a question that cannot be asked any more.
 fn cannot_ask(error: OfferError) -> Response {
     match error {
+        OfferError::Failure(Failure::Refused(Refusal::Lifecycle { .. })) => Message::new(
+            "This is stopped",
+            "An administrator has stopped what this agent may do for you here.",
+        )
+        .with_code("grant_stopped")
+        .with_link("/me/agents", MY_AGENTS)
+        .respond(StatusCode::CONFLICT),
         OfferError::Failure(Failure::Refused(_)) => over(),
         OfferError::Failure(failure) => frame::failed(&failure),
         OfferError::Client(error) => {
