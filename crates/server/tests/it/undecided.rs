@@ -141,15 +141,25 @@ impl Log {
 /// otherwise fails here.
 fn paths(world: &Ids) -> Vec<String> {
     let own = routes(include_str!("../../src/http/mod.rs"));
-    let api = routes(include_str!("../../src/http/api/mod.rs"));
     let pages = routes(include_str!("../../src/http/pages/mod.rs"));
+    let console = routes(include_str!("../../src/http/pages/console/mod.rs"));
+    let api = routes(include_str!("../../src/http/api/mod.rs"));
+    let registration = routes(include_str!("../../src/http/api/registration.rs"));
     assert!(
-        own.len() >= 13 && api.len() >= 35 && pages.len() >= 9,
-        "{own:?} {api:?} {pages:?}"
+        own.len() >= 15 && pages.len() >= 10 && console.len() >= 8,
+        "{own:?} {pages:?} {console:?}"
     );
-    let api = api.iter().map(|path| format!("/api/v1{path}"));
+    assert!(
+        api.len() >= 40 && registration.len() >= 3,
+        "{api:?} {registration:?}"
+    );
+    let api = api
+        .iter()
+        .chain(&registration)
+        .map(|path| format!("/api/v1{path}"));
     own.iter()
         .chain(&pages)
+        .chain(&console)
         .map(|path| (*path).to_owned())
         .chain(api)
         .flat_map(|path| world.filled(&path))
@@ -163,13 +173,24 @@ fn routes(source: &'static str) -> Vec<&'static str> {
             "routes are put in by `{other}` too: read them here"
         );
     }
-    let merged = source.matches(".merge(").count();
-    assert_eq!(merged, source.matches(".merge(pages::router(").count());
+    let read = MERGED.iter().map(|merge| source.matches(merge).count());
+    assert_eq!(
+        source.matches(".merge(").count(),
+        read.sum(),
+        "read its routes in `paths`"
+    );
     let nested = source.matches(".nest(").count();
     assert_eq!(nested, source.matches(".nest(\"/api/v1\", api::router").count());
     let routes = source.split(".route(").skip(1);
     routes.map(|rest| rest.split('"').nth(1).unwrap()).collect()
 }
+
+/// What is put in from files that [`paths`] reads too.
+const MERGED: &[&str] = &[
+    ".merge(pages::router(",
+    ".merge(console::router(",
+    ".merge(registration::router(",
+];
 
 /// Things that exist, by which parameters are filled.
 struct Ids {

@@ -1,6 +1,6 @@
-//! The style sheet, under a path that names its content, so that it may be kept for ever.
+//! The style sheet and the one script, each under a path that names its content, so that it may be kept for ever.
 //!
-//! Nothing else is loaded by a page.
+//! Nothing else is loaded by a page, and every page works without the script.
 
 use crate::http::error;
 use axum::extract::Path;
@@ -13,21 +13,35 @@ pub fn stylesheet() -> &'static str {
     &STYLESHEET
 }
 
+/// Where the audit explorer finds what follows the log.
+pub fn tail_script() -> &'static str {
+    &TAIL_SCRIPT
+}
+
 /// `GET {base}/assets/{file}`.
 pub async fn serve(Path(file): Path<String>) -> Response {
-    if STYLESHEET.strip_prefix("/assets/") != Some(file.as_str()) {
+    let is = |asset: &str| asset.strip_prefix("/assets/") == Some(file.as_str());
+    let (kind, content) = if is(&STYLESHEET) {
+        ("text/css; charset=utf-8", STYLE)
+    } else if is(&TAIL_SCRIPT) {
+        ("text/javascript; charset=utf-8", TAIL)
+    } else {
         return error::no_such_endpoint().into_response();
-    }
+    };
     let headers = [
-        (CONTENT_TYPE, "text/css; charset=utf-8"),
+        (CONTENT_TYPE, kind),
         (CACHE_CONTROL, "public, max-age=31536000, immutable"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, STYLE).into_response()
+    (headers, content).into_response()
 }
 
 const STYLE: &str = include_str!("../../../../../console/style.css");
-static STYLESHEET: LazyLock<String> = LazyLock::new(|| {
-    let [a, b, c, d, e, f, ..] = crate::setup::sha256(STYLE.as_bytes());
-    format!("/assets/style-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}.css")
-});
+const TAIL: &str = include_str!("../../../../../console/tail.js");
+static STYLESHEET: LazyLock<String> = LazyLock::new(|| named("style", STYLE, "css"));
+static TAIL_SCRIPT: LazyLock<String> = LazyLock::new(|| named("tail", TAIL, "js"));
+
+fn named(name: &str, content: &str, suffix: &str) -> String {
+    let [a, b, c, d, e, f, ..] = crate::setup::sha256(content.as_bytes());
+    format!("/assets/{name}-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}.{suffix}")
+}

@@ -71,7 +71,7 @@ impl Frame {
                 name: Shown::new(signed_in.user.name.as_str()),
                 csrf: signed_in.form_token(served),
             }),
-            links: LINKS.iter().map(link).collect(),
+            links: LINKS.iter().chain(console(signed_in)).map(link).collect(),
             ..Self::new(title)
         }
     }
@@ -86,6 +86,17 @@ impl Frame {
     }
 }
 
+/// The way to the console, for roles that the default policies let in. Others may get there by its address: the pages
+/// ask policy.
+fn console(signed_in: &SignedIn) -> &'static [(&'static str, &'static str)] {
+    let roles = &signed_in.user.spec.roles;
+    let is_let_in = roles
+        .iter()
+        .any(|role| matches!(role.as_str(), "administrator" | "auditor"));
+    if is_let_in { CONSOLE } else { &[] }
+}
+
+const CONSOLE: &[(&str, &str)] = &[("/console/agents", "Console")];
 /// The pages in the navigation.
 const LINKS: &[(&str, &str)] = &[("/me/agents", "My agents")];
 

@@ -6,6 +6,7 @@
 pub mod asset;
 pub mod authorize;
 pub mod consent;
+pub mod console;
 pub mod cookie;
 pub mod forgery;
 pub mod frame;
@@ -47,6 +48,7 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/me/grants/{name}/revoke", post(me::revoke_grant))
         .route("/me/sessions/{name}/revoke", post(me::revoke_session))
         .route("/sign-out", post(sign_out::sign_out))
+        .merge(console::router())
         .layer(axum::middleware::from_fn_with_state(app, own_host))
         .route("/assets/{file}", get(asset::serve))
 }

@@ -1,0 +1,155 @@
+//! Suspending, resuming and killing an agent: first a page that says what would stop and what would remain, then the
+//! form of that page.
+
+use super::agents::visible;
+use super::{frame, segment};
+use crate::app::App;
+use crate::directory::change;
+use crate::directory::kill::{self, KillReport};
+use crate::error::{Failure, Refusal};
+use crate::http::pages::frame::{self as page_frame, FormAction, Frame};
+use crate::http::pages::sign_out::{Confirmed, refused};
+use crate::http::pages::{Visitor, forgery};
+use askama::Template;
+use axum::extract::{Form, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use chancery_core::agent::AgentSpec;
+use chancery_core::event::Change;
+use chancery_core::noun::Noun;
+use std::sync::Arc;
+
+#[derive(Debug, Template)]
+#[template(path = "console_step.html")]
+struct Confirm {
+    frame: Frame,
+    csrf: String,
+    action: String,
+    back: String,
+    button: &'static str,
+    is_bad: bool,
+    says: &'static str,
+    stops: Vec<String>,
+    remains: Vec<String>,
+    seconds: u64,
+}
+
+/// What may be done to an agent here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Suspend,
+    Activate,
+    Kill,
+}
+
+impl Step {
+    fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "suspend" => Ok(Self::Suspend),
+            "activate" => Ok(Self::Activate),
+            "kill" => Ok(Self::Kill),
+            _ => Err(Refusal::Invalid(format!("`{text}` is nothing that can be done to an agent")).into()),
+        }
+    }
+
+    const fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Suspend => ("Suspend", "Suspend", "It stops until somebody resumes it."),
+            Self::Activate => (
+                "Put into use",
+                "Put into use",
+                "It may work again. Nothing that was issued to it before comes back to life.",
+            ),
+            Self::Kill => (
+                "Kill",
+                "Kill now",
+                "It stops at once, with everything that hangs on it. It may be resumed later; what was issued stays dead.",
+            ),
+        }
+    }
+}
+
+/// `GET {base}/console/agents/{name}/{step}`: what it would do.
+pub(super) async fn confirm(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    Path((name, step)): Path<(String, String)>,
+) -> Response {
+    match rehearse(&app, &visitor, &name, &step).await {
+        Ok(page) => page_frame::render(StatusCode::OK, &page, &FormAction::Own),
+        Err(failure) => page_frame::failed(&failure),
+    }
+}
+
+/// `POST {base}/console/agents/{name}/{step}`.
+pub(super) async fn take(
+    State(app): State<Arc<App>>,
+    visitor: Visitor,
+    headers: HeaderMap,
+    Path((name, step)): Path<(String, String)>,
+    Form(form): Form<Confirmed>,
+) -> Response {
+    let signed_in = &visitor.signed_in;
+    if let Err(error) = forgery::check(&visitor.served, &headers, signed_in, form.csrf.as_deref()) {
+        return refused(error);
+    }
+    match carry_out(&app, &visitor, &name, &step).await {
+        Ok(()) => page_frame::see_other(&format!("/console/agents/{}", segment(&name))),
+        Err(failure) => page_frame::failed(&failure),
+    }
+}
+
+async fn rehearse(app: &App, visitor: &Visitor, name: &str, step: &str) -> Result<Confirm, Failure> {
+    let step = Step::parse(step)?;
+    let served = &visitor.served;
+    let caller = visitor.signed_in.caller(visitor.now);
+    let agent = visible(app, served, &caller, name).await?;
+    let report = match step {
+        Step::Suspend | Step::Kill => {
+            let subject = (Noun::Agent, agent.name.as_str());
+            Some(kill::kill(app, served, &caller, subject, true).await?)
+        }
+        Step::Activate => None,
+    };
+    let (title, button, says) = step.words();
+    let of = |pick: fn(&KillReport) -> Vec<String>| report.as_ref().map(pick).unwrap_or_default();
+    let back = format!("/console/agents/{}", segment(agent.name.as_str()));
+    Ok(Confirm {
+        frame: frame(format!("{title} {}?", agent.name), served, &visitor.signed_in, ""),
+        csrf: visitor.signed_in.form_token(served),
+        action: format!("{back}/{}", step_word(step)),
+        back,
+        button,
+        is_bad: step == Step::Kill,
+        says,
+        stops: of(|report| report.stops.clone()),
+        remains: of(|report| report.remains.clone()),
+        seconds: report
+            .as_ref()
+            .map_or(0, |report| report.reaches_every_node_within_seconds),
+    })
+}
+
+async fn carry_out(app: &App, visitor: &Visitor, name: &str, step: &str) -> Result<(), Failure> {
+    let served = &visitor.served;
+    let caller = visitor.signed_in.caller(visitor.now);
+    let change = match Step::parse(step)? {
+        Step::Kill => {
+            kill::kill(app, served, &caller, (Noun::Agent, name), false).await?;
+            return Ok(());
+        }
+        Step::Suspend => Change::Suspended,
+        Step::Activate => Change::Activated,
+    };
+    let old = change::load::<AgentSpec>(app, served.tenant.id, name).await?;
+    let (_, work) = change::plan_step(app, served, &caller, old, change)?;
+    change::commit(app, &caller, work).await
+}
+
+const fn step_word(step: Step) -> &'static str {
+    match step {
+        Step::Suspend => "suspend",
+        Step::Activate => "activate",
+        Step::Kill => "kill",
+    }
+}
