@@ -222,15 +222,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Restore(arguments) => backup::restore(arguments, &connection, output).await,
         Command::Tenant(arguments) => tenant::run(arguments, &connection.open()?, output).await,
         Command::Openapi => {
-            print::json(&chancery_server::http::api::openapi::document(
-                "https://chancery.example",
-            ));
+            print_openapi();
             Ok(())
         }
         Command::SampleAgent => demo::agent::run().await,
         Command::Audit(arguments) => audit::run(arguments, &connection, output).await,
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+fn print_openapi() {
+    let document = chancery_server::http::api::openapi::document("https://chancery.example");
+    print::json(&document);
 }
 
 #[cfg(test)]

@@ -428,7 +428,10 @@ async fn a_code_is_for_its_client_verifier_redirect_and_minute(place: Place) {
         (vec![("client_id", other.as_str())], "invalid_grant"),
         (vec![("code_verifier", "")], "invalid_request"),
         (vec![("code_verifier", CHALLENGE)], "invalid_grant"),
-        (vec![("code_verifier", &VERIFIER[1..])], "invalid_grant"),
+        (
+            vec![("code_verifier", VERIFIER.get(1..).unwrap())],
+            "invalid_grant",
+        ),
         (vec![("redirect_uri", "")], "invalid_grant"),
         (
             vec![("redirect_uri", "https://app.example/other")],

@@ -42,6 +42,7 @@ static STYLESHEET: LazyLock<String> = LazyLock::new(|| named("style", STYLE, "cs
 static TAIL_SCRIPT: LazyLock<String> = LazyLock::new(|| named("tail", TAIL, "js"));
 
 fn named(name: &str, content: &str, suffix: &str) -> String {
-    let [a, b, c, d, e, f, ..] = crate::setup::sha256(content.as_bytes());
-    format!("/assets/{name}-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}.{suffix}")
+    let digest = crate::connect::hexadecimal(&crate::setup::sha256(content.as_bytes()));
+    let digits: String = digest.chars().take(12).collect();
+    format!("/assets/{name}-{digits}.{suffix}")
 }

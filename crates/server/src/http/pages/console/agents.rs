@@ -37,7 +37,7 @@ pub(super) struct AgentQuery {
 struct Agents {
     frame: Frame,
     states: Vec<Choice>,
-    agents: Vec<Row>,
+    rows: Vec<Row>,
     next: Option<String>,
 }
 
@@ -123,11 +123,11 @@ pub(super) async fn list(
 ) -> Response {
     let caller = visitor.signed_in.caller(visitor.now);
     match rows(&app, &visitor.served, &caller, &query).await {
-        Ok((agents, next)) => {
+        Ok((rows, next)) => {
             let page = Agents {
                 frame: frame("Agents", &visitor.served, &visitor.signed_in, "/console/agents"),
                 states: choices(&query.state),
-                agents,
+                rows,
                 next,
             };
             page_frame::render(StatusCode::OK, &page, &FormAction::Own)
