@@ -4,6 +4,7 @@ mod account;
 mod add;
 mod agent;
 mod apply;
+mod approval;
 mod audit;
 mod backup;
 mod binding;
@@ -113,6 +114,8 @@ enum Command {
     Session(session::SessionArguments),
     /// What signing in at a trusted issuer needs: the secret that proves this server there.
     SignIn(session::SignInArguments),
+    /// What waits for a person's yes: list, show, approve, deny.
+    Approval(approval::ApprovalArguments),
     /// Policy sets: validate, set, show, test, observe.
     Policy(policy::PolicyArguments),
     /// Why a decision, a token or a failed authentication came out as it did.
@@ -212,6 +215,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Account(arguments) => account::run(arguments, &connection.open()?, output).await,
         Command::Session(arguments) => session::run(arguments, &connection.open()?, output).await,
         Command::SignIn(arguments) => session::sign_in(arguments, &connection.open()?, output).await,
+        Command::Approval(arguments) => approval::run(arguments, &connection.open()?, output).await,
         Command::Policy(arguments) => policy::run(arguments, &connection.open()?, output).await,
         Command::Why(arguments) => why::run(arguments, &connection.open()?, output).await,
         Command::Kill(arguments) => kill::run(arguments, &connection.open()?, output).await,

@@ -2,6 +2,7 @@
 
 use crate::{logging, print, root_key};
 use anyhow::{Context as _, bail};
+use chancery_core::secret::Secret;
 use chancery_server::egress::AllowedHost;
 use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
@@ -68,6 +69,16 @@ pub(crate) struct ServeArguments {
     /// A URL that every signed checkpoint is posted to.
     #[arg(long, env = "CHANCERY_CHECKPOINT_URL")]
     pub(crate) checkpoint_url: Option<String>,
+    /// A URL that requests for a person's yes are posted to, as Slack takes them. With it `--approval-webhook-secret-file`.
+    #[arg(
+        long,
+        env = "CHANCERY_APPROVAL_WEBHOOK",
+        requires = "approval_webhook_secret_file"
+    )]
+    pub(crate) approval_webhook: Option<String>,
+    /// A file with the secret that signs what is posted there.
+    #[arg(long, env = "CHANCERY_APPROVAL_WEBHOOK_SECRET_FILE")]
+    pub(crate) approval_webhook_secret_file: Option<PathBuf>,
     /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
     #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
     pub(crate) github_api: String,
@@ -155,8 +166,29 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
         extra_ca_file: arguments.extra_ca_file,
         checkpoint_file: arguments.checkpoint_file,
         checkpoint_url: arguments.checkpoint_url,
+        approval_webhook: approval_webhook(
+            arguments.approval_webhook,
+            arguments.approval_webhook_secret_file.as_deref(),
+        )?,
         github_api: arguments.github_api,
     })
+}
+
+/// The webhook of approvals: its URL, and the secret in a file of at least 16 characters.
+fn approval_webhook(
+    url: Option<String>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<(String, Secret<String>)>> {
+    let Some((url, file)) = url.zip(file) else {
+        return Ok(None);
+    };
+    let secret =
+        std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?;
+    let secret = secret.trim();
+    if secret.len() < 16 {
+        bail!("the secret in `{}` has fewer than 16 characters", file.display());
+    }
+    Ok(Some((url, Secret::new(secret.to_owned()))))
 }
 
 /// The networks of trusted proxies.

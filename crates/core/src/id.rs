@@ -120,6 +120,8 @@ ids! {
     AuthorizationRequestId = "req_";
     /// A request for a person's yes.
     ApprovalId = "apr_";
+    /// A message that goes out.
+    MessageId = "msg_";
     /// A decision.
     DecisionId = "dec_";
     /// An issued token (`jti`). It shares its bytes with the decision that permitted it.

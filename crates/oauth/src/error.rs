@@ -32,6 +32,12 @@ pub enum ErrorCode {
     SlowDown,
     /// Nobody answered in time (CIBA §11).
     ExpiredToken,
+    /// A hint names nobody who can be asked (CIBA §13).
+    UnknownUserId,
+    /// A binding message cannot be shown (CIBA §13).
+    InvalidBindingMessage,
+    /// The token that names a person is over (CIBA §13).
+    ExpiredLoginHintToken,
     /// The token type cannot be revoked.
     UnsupportedTokenType,
     /// A redirect URI cannot be registered (RFC 7591 §3.2.2).
@@ -77,6 +83,9 @@ impl ErrorCode {
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::ExpiredToken => "expired_token",
+            Self::UnknownUserId => "unknown_user_id",
+            Self::InvalidBindingMessage => "invalid_binding_message",
+            Self::ExpiredLoginHintToken => "expired_login_hint_token",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::InvalidRedirectUri => "invalid_redirect_uri",
             Self::InvalidClientMetadata => "invalid_client_metadata",

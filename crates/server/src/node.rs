@@ -1,6 +1,7 @@
 //! A node: everything that `chancery serve` starts and stops, and what it needs to be told.
 
 use crate::app::App;
+use crate::approve::notice::Webhook;
 use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::openid::Providers;
@@ -71,6 +72,8 @@ pub struct NodeConfig {
     pub checkpoint_file: Option<PathBuf>,
     /// A URL that every signed checkpoint is posted to.
     pub checkpoint_url: Option<String>,
+    /// Where requests for a person's yes are posted, and the secret that signs them.
+    pub approval_webhook: Option<(String, Secret<String>)>,
     /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
     pub github_api: String,
 }
@@ -248,6 +251,13 @@ async fn on(
     let end = change::end(&db).await?;
     let issuer_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
     let client_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
+    let webhook = match &config.approval_webhook {
+        Some((url, secret)) => Some(
+            Webhook::new(url.clone(), secret)
+                .ok_or_else(|| Failure::start("the URL of the approval webhook is malformed"))?,
+        ),
+        None => None,
+    };
     let app = Arc::new(App {
         node: NodeId::generate(now, random),
         directory: Directory::new(db.clone()),
@@ -260,6 +270,7 @@ async fn on(
         gateway: Gateway::default(),
         proxies: config.proxies,
         egress: egress.clone(),
+        webhook,
         github_api: config.github_api,
         issuer_keys,
         providers: Providers::new(egress.clone(), world.clock.clone()),

@@ -31,6 +31,7 @@ pub mod lease;
 pub mod log;
 pub mod manifest;
 mod migrations;
+pub mod outbox;
 mod policy_set;
 pub mod record;
 pub mod refresh_token;
@@ -79,6 +80,7 @@ pub fn queries() -> Vec<&'static Sql> {
         lease::QUERIES,
         log::QUERIES,
         manifest::QUERIES,
+        outbox::QUERIES,
         refresh_token::QUERIES,
         restore::QUERIES,
         registration::QUERIES,

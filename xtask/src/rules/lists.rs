@@ -331,6 +331,8 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/cli/src/vault.rs",
     "crates/core/src/secret.rs",
     "crates/oauth/src/request/client.rs",
+    "crates/server/src/approve/backchannel.rs",
+    "crates/server/src/approve/notice.rs",
     "crates/server/src/connect/inspect.rs",
     "crates/server/src/connect/key.rs",
     "crates/server/src/connect/open.rs",

@@ -70,6 +70,7 @@ impl DemoWorld {
             extra_ca_file: None,
             checkpoint_file: Some(checkpoints),
             checkpoint_url: None,
+            approval_webhook: None,
             github_api: GITHUB_API.to_owned(),
         };
         let node = Node::start(config, World::default()).await?;

@@ -1,6 +1,7 @@
 //! Requests of the OAuth endpoints: bytes become types that cannot be wrong. One file per endpoint.
 
 pub mod authorize;
+pub mod backchannel;
 pub mod client;
 pub mod introspection;
 pub mod revocation;

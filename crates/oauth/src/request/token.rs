@@ -171,7 +171,7 @@ fn exchange(form: &mut Parameters) -> Result<GrantRequest, OAuthError> {
 }
 
 /// One audience per token: at most one `resource` or `audience`.
-fn target(form: &mut Parameters) -> Result<TargetRequest, OAuthError> {
+pub(super) fn target(form: &mut Parameters) -> Result<TargetRequest, OAuthError> {
     const ONE: OAuthError = OAuthError::new(
         ErrorCode::InvalidTarget,
         "a token has one audience: name one resource",

@@ -52,7 +52,7 @@ pub async fn find(
         return Ok(None);
     };
     // SECURITY: the index is not believed: the record itself says what was approved.
-    if record.subject != asked {
+    if record.subject.to_identity(tenant).as_ref() != Ok(&identity) {
         return Ok(None);
     }
     let Some(mut guards) = lineage::check(app, tenant, &record.lineage).await? else {

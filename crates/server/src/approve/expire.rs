@@ -4,7 +4,7 @@ use crate::app::App;
 use crate::approve::request;
 use crate::error::Failure;
 use chancery_core::time::Ttl;
-use chancery_store::approval;
+use chancery_store::{approval, outbox};
 
 /// Ends what is over.
 ///
@@ -23,7 +23,10 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         // Refused: somebody answered or used it at the last moment.
         let _ = app.commit(batch, &[]).await?;
     }
-    let batch = app.batch(now).extend(approval::prune(now.minus(KEPT)));
+    let batch = app
+        .batch(now)
+        .extend(approval::prune(now.minus(KEPT)))
+        .push(outbox::prune(now.minus(KEPT)));
     let _ = app.db.commit(batch).await?;
     Ok(())
 }

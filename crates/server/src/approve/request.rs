@@ -2,6 +2,7 @@
 //! look at. What is written here is committed by the caller, with the decision that needs the yes.
 
 use crate::app::App;
+use crate::approve::notice::{self, Occasion};
 use crate::approve::sealed;
 use crate::directory::lineage;
 use crate::error::Failure;
@@ -104,6 +105,15 @@ pub async fn find_or_draft(
     };
     statements.extend(approval::assert_below(tenant, &row, caps(wanted.asked.kind)));
     statements.push(approval::insert(tenant, &row));
+    let (about, with) = ((&row, &wanted.asked), (&*app.random, now));
+    let webhook = app.webhook.as_ref();
+    statements.extend(notice::statements(
+        webhook,
+        served,
+        about,
+        Occasion::Requested,
+        with,
+    ));
     statements.push(record::statement(served.keys.seal(), &event, &*app.random)?);
     Ok(Ok(Request { row, statements }))
 }

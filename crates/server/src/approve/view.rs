@@ -13,6 +13,7 @@ use chancery_core::noun::Noun;
 use chancery_core::time::Timestamp;
 use chancery_policy::{ApprovalAnswer, ManagementAction, Manager, approve as policy};
 use chancery_store::approval::{self, AnswerRow, ApprovalRow};
+use chancery_store::outbox::{self, MessageRow};
 use serde::Serialize;
 
 /// A request as people see it.
@@ -41,6 +42,24 @@ pub struct ApprovalView {
     pub may_reject: bool,
     /// What people answered.
     pub answers: Vec<AnswerView>,
+    /// Who was told, and whether the message went out.
+    pub messages: Vec<MessageView>,
+}
+
+/// A message as people see it.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageView {
+    /// How it goes out.
+    pub channel: String,
+    /// To whom.
+    pub recipient: String,
+    /// `waiting`, `sent` or `failed`.
+    pub state: &'static str,
+    /// How often it was tried.
+    pub attempts: u64,
+    /// What went wrong last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// An answer as people see it.
@@ -140,6 +159,7 @@ async fn visible(
         return Ok(None);
     }
     let answers = approval::answers(&app.db, served.tenant.id, row.id).await?;
+    let messages = outbox::about(&app.db, served.tenant.id, row.id).await?;
     let is_open = row.state == ApprovalState::Pending && row.deadline > caller.now;
     Ok(Some(ApprovalView {
         id: row.id,
@@ -156,6 +176,7 @@ async fn visible(
         may_approve: is_open && may_approve,
         may_reject: is_open && may_reject,
         answers: answers.into_iter().map(answer).collect(),
+        messages: messages.into_iter().map(message).collect(),
         record,
     }))
 }
@@ -166,6 +187,16 @@ fn answer(row: AnswerRow) -> AnswerView {
         answer: if row.is_yes { "approved" } else { "denied" },
         reason: row.reason,
         time: row.time,
+    }
+}
+
+fn message(row: MessageRow) -> MessageView {
+    MessageView {
+        channel: row.channel,
+        recipient: row.recipient,
+        state: row.state.as_str(),
+        attempts: row.attempts,
+        error: row.error,
     }
 }
 

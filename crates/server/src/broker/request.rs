@@ -10,7 +10,7 @@ use crate::error::Failure;
 use crate::gateway::call::asking;
 use crate::gateway::caller::{self, Caller, Unauthenticated};
 use crate::gateway::credential::{Search, place};
-use crate::gateway::decision::{Decided, decide};
+use crate::gateway::decision::{Decided, decide, record_refusal};
 use crate::gateway::end::End;
 use crate::gateway::in_force;
 use crate::gateway::proposal::{Wanted, WantedRequest};
@@ -167,6 +167,12 @@ pub async fn broker(
     let permit = match decide(app, served, &caller, wanted, now).await? {
         Decided::Permitted(permit) => permit,
         Decided::Refused(decision) => return Err(Rejection::Denied(decision, resource)),
+        // A body that streams through cannot be shown to a person.
+        Decided::NeedsYes(needed) => {
+            let refused = (&needed.plan, &needed.decision);
+            let _ = record_refusal(app, served, refused, Vec::new()).await?;
+            return Err(Rejection::Denied(Box::new(needed.decision), resource));
+        }
     };
 
     // 4. Act, and hand on.

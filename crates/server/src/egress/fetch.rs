@@ -108,6 +108,29 @@ impl Egress {
         Ok(self.send(destination, request).await?.status)
     }
 
+    /// Posts JSON with its signature in `Chancery-Signature` and gives the status.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn post_json(
+        &self,
+        destination: Destination<'_>,
+        text: &str,
+        signature: &str,
+    ) -> Result<u16, EgressError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let signature = HeaderValue::from_str(signature).map_err(|_| EgressError::Header)?;
+        headers.insert(HeaderName::from_static("chancery-signature"), signature);
+        let request = OutboundRequest {
+            method: Method::POST,
+            headers,
+            body: Bytes::copy_from_slice(text.as_bytes()),
+            max_response_bytes: 4_096,
+        };
+        Ok(self.send(destination, request).await?.status.as_u16())
+    }
+
     /// Sends one request and reads the whole answer. Nothing is retried, followed or remembered.
     ///
     /// # Errors

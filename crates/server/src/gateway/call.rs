@@ -4,6 +4,7 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::gateway::answer::{Answer, Rejection, denial};
+use crate::gateway::approving::{Settled, settle, shown};
 use crate::gateway::caller::{self, Caller};
 use crate::gateway::decision::{Decided, decide, decide_proposed};
 use crate::gateway::listing::{Filter, is_shown};
@@ -15,6 +16,7 @@ use crate::gateway::{relaying, session, target};
 use crate::limits::Asking;
 use crate::tenants::Served;
 use bytes::Bytes;
+use chancery_core::approval::AskedCall;
 use chancery_core::call::UseProposal;
 use chancery_core::decision::Decision;
 use chancery_core::json::JsonLimits;
@@ -23,8 +25,9 @@ use chancery_core::resource::{Resource, Upstream};
 use chancery_core::time::Timestamp;
 use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::arguments::CanonicalRequest;
+use chancery_mcp::elicitation::opens_urls;
 use chancery_mcp::envelope::{Envelope, Message, Request};
-use chancery_mcp::era::Era;
+use chancery_mcp::era::{Era, META_CLIENT_CAPABILITIES};
 use chancery_mcp::error::ErrorResponse;
 use chancery_mcp::headers::{self, Headers};
 use chancery_mcp::method::{Call, Listing, Target, arguments};
@@ -209,13 +212,9 @@ async fn asked(
     let context = Some((request, era));
     match call {
         Call::Decided(target) => {
-            let (asked, body) = proposed(app, served, entered, (request, &target), (manifest, body)).await?;
-            match decide_proposed(app, served, &entered.caller, asked, entered.now).await? {
-                Decided::Permitted(permit) => Ok((permit, body, None)),
-                Decided::Refused(decision) => {
-                    Err(refusal(app, served, entered, (request, era, &target), manifest, &decision).await?)
-                }
-            }
+            let (permit, body) =
+                targeted(app, served, entered, (request, era, &target), (manifest, body)).await?;
+            Ok((permit, body, None))
         }
         Call::Listing(listing) => {
             let permit = permitted(app, served, entered, target::session(&request.method), context).await?;
@@ -252,6 +251,31 @@ async fn asked(
     }
 }
 
+/// A request for one target: permitted, permitted by a yes, or what the client is told.
+async fn targeted(
+    app: &App,
+    served: &Served,
+    entered: &Entered,
+    (request, era, target): (&Request, Era, &Target),
+    (manifest, body): (&Manifest, &Bytes),
+) -> Result<(Box<UsePermit>, Bytes), Rejection> {
+    let (asked, body, call) = proposed(app, served, entered, (request, target), (manifest, body)).await?;
+    let (caller, now) = (&entered.caller, entered.now);
+    let decision = match decide_proposed(app, served, caller, asked, now).await? {
+        Decided::Permitted(permit) => return Ok((permit, body)),
+        Decided::Refused(decision) => decision,
+        Decided::NeedsYes(needed) => match settle(app, served, caller, (*needed, call), now).await? {
+            Settled::Permitted(permit) => return Ok((permit, body)),
+            Settled::Refused(decision) => decision,
+            Settled::Awaits(visit) => {
+                let can_open = capabilities(request).is_some_and(opens_urls);
+                return Err(Rejection::Denied(visit.answer(&request.id, era, can_open).0));
+            }
+        },
+    };
+    Err(refusal(app, served, entered, (request, era, target), manifest, &decision).await?)
+}
+
 /// What is proposed for a decided target, and the bytes to send: where policy reads arguments, the canonical form
 /// that was checked against the schema; everything else as it came.
 async fn proposed(
@@ -260,15 +284,15 @@ async fn proposed(
     entered: &Entered,
     (request, target): (&Request, &Target),
     (manifest, body): (&Manifest, &Bytes),
-) -> Result<((Wanted, UseProposal), Bytes), Rejection> {
+) -> Result<((Wanted, UseProposal), Bytes, Option<AskedCall>), Rejection> {
     let spec = &entered.caller.resource.spec;
     let wanted = target::wanted(spec, manifest, target);
     let mut proposal = propose(app, served, &entered.caller, wanted.clone(), entered.now).await?;
     let Target::Tool { name } = target else {
-        return Ok(((wanted, proposal), body.clone()));
+        return Ok(((wanted, proposal), body.clone(), None));
     };
     if !served.policy.set.reads_arguments(&proposal.facts) {
-        return Ok(((wanted, proposal), body.clone()));
+        return Ok(((wanted, proposal), body.clone(), None));
     }
     let malformed = |error| Rejection::malformed(ErrorResponse::of_target(&request.id, error), None);
     let arguments = arguments(request).map_err(malformed)?;
@@ -276,7 +300,25 @@ async fn proposed(
     argue(&mut proposal, &wanted);
     let canonical = CanonicalRequest::of(request)
         .map_err(|_| Rejection::Failure(Failure::Internal("no canonical form".to_owned())))?;
-    Ok(((wanted, proposal), Bytes::copy_from_slice(canonical.body())))
+    // What people approve is what is sent: all arguments, and the definition that they fit.
+    let call = accepted(manifest, &entered.caller.resource, name).and_then(|pinned| {
+        let resource = entered.caller.resource.id;
+        Some(AskedCall {
+            target: name.clone(),
+            definition: Some(pinned.accepted().to_owned()),
+            arguments: Some(shown(served, resource, pinned.schema()?, arguments)),
+        })
+    });
+    Ok(((wanted, proposal), Bytes::copy_from_slice(canonical.body()), call))
+}
+
+/// What a request says of its client.
+fn capabilities(request: &Request) -> Option<&serde_json::Value> {
+    request
+        .params
+        .as_ref()?
+        .get("_meta")?
+        .get(META_CLIENT_CAPABILITIES)
 }
 
 /// What the caller is told of a refusal. What it may not know of is unknown, and looks like what does not exist.
@@ -319,6 +361,13 @@ pub(super) async fn permitted(
     match decide(app, served, &entered.caller, wanted, entered.now).await? {
         Decided::Permitted(permit) => Ok(permit),
         Decided::Refused(decision) => Err(denial(&decision, request, &entered.caller.resource)),
+        Decided::NeedsYes(needed) => match settle(app, served, &entered.caller, (*needed, None), entered.now)
+            .await?
+        {
+            Settled::Permitted(permit) => Ok(permit),
+            Settled::Refused(decision) => Err(denial(&decision, request, &entered.caller.resource)),
+            Settled::Awaits(_) => Err(Failure::Internal("nobody can be asked about this".to_owned()).into()),
+        },
     }
 }
 

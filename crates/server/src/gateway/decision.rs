@@ -14,8 +14,8 @@ use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::{DecisionId, EventId, GrantId, Id as _, TenantId};
 use chancery_core::noun::Noun;
 use chancery_core::time::Timestamp;
-use chancery_policy::{UsePermit, UseVerdict, decide_use};
-use chancery_store::{Outcome, guard};
+use chancery_policy::{NeedsApproval, UsePermit, UseVerdict, decide_use};
+use chancery_store::{Outcome, Statement, guard};
 use std::sync::Arc;
 
 /// What came of a call.
@@ -25,6 +25,8 @@ pub enum Decided {
     Permitted(Box<UsePermit>),
     /// It may not. The decision is recorded, with its id.
     Refused(Box<Decision>),
+    /// It may with a person's yes. Nothing is recorded yet.
+    NeedsYes(Box<NeedsApproval<UsePlan>>),
 }
 
 /// Decides on a call and commits the decision. If a fact changed meanwhile, everything is loaded and decided
@@ -79,47 +81,75 @@ async fn attempt(
     mut proposal: UseProposal,
     now: Timestamp,
 ) -> Result<Option<Decided>, Failure> {
-    let tenant = served.tenant.id;
     proposal.plan.guards.push(served.policy.guard);
     let plan = proposal.plan.clone();
-    let verdict = match decide_use(&served.policy.set, proposal) {
-        // Nobody is asked about a call yet.
-        UseVerdict::NeedsApproval(needed) => UseVerdict::Deny(Box::new(needed.decision)),
-        verdict @ (UseVerdict::Permit(_) | UseVerdict::Deny(_)) => verdict,
-    };
-    match verdict {
-        UseVerdict::NeedsApproval(_) => Err(Failure::Internal("a call waits for nobody".to_owned())),
+    match decide_use(&served.policy.set, proposal) {
+        UseVerdict::NeedsApproval(needed) => {
+            seen(app, &needed.decision, false);
+            Ok(Some(Decided::NeedsYes(needed)))
+        }
         UseVerdict::Deny(decision) => {
             seen(app, &decision, false);
-            let event = event(&plan, &decision, EventOutcome::Denied)?;
-            let batch = app
-                .batch(now)
-                .push(record::statement(served.keys.seal(), &event, &*app.random)?);
-            if !app.commit(batch, &[]).await?.is_committed() {
+            let outcome = record_refusal(app, served, (&plan, &decision), Vec::new()).await?;
+            if !outcome.is_committed() {
                 return Err(Failure::Internal("a refusal could not be recorded".to_owned()));
             }
             Ok(Some(Decided::Refused(decision)))
         }
         UseVerdict::Permit(permit) => {
             seen(app, permit.decision(), true);
-            let event = event(permit.plan(), permit.decision(), EventOutcome::Ok)?;
-            let mut batch = app.batch(now);
-            for statement in guard::statements(tenant, &permit.plan().guards) {
-                batch = batch.guard(statement);
-            }
-            for (grant, budget) in &permit.plan().spends {
-                batch = batch.push(chancery_store::spend_budget(tenant, *grant, *budget));
-            }
-            batch = batch.push(record::statement(served.keys.seal(), &event, &*app.random)?);
-            match app.commit(batch, &[]).await? {
-                Outcome::Committed => Ok(Some(Decided::Permitted(permit))),
-                Outcome::Refused { .. } => {
-                    forget(app, tenant, permit.plan());
-                    Ok(None)
-                }
-            }
+            record_permit(app, served, permit, Vec::new(), now).await
         }
     }
+}
+
+/// Commits a permit, and what is written with it; `None` when a guard failed, or anything else did.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn record_permit(
+    app: &App,
+    served: &Served,
+    permit: Box<UsePermit>,
+    more: Vec<Statement>,
+    now: Timestamp,
+) -> Result<Option<Decided>, Failure> {
+    let tenant = served.tenant.id;
+    let event = event(permit.plan(), permit.decision(), EventOutcome::Ok)?;
+    let mut batch = app.batch(now);
+    for statement in guard::statements(tenant, &permit.plan().guards) {
+        batch = batch.guard(statement);
+    }
+    for (grant, budget) in &permit.plan().spends {
+        batch = batch.push(chancery_store::spend_budget(tenant, *grant, *budget));
+    }
+    batch = batch.extend(more);
+    batch = batch.push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    match app.commit(batch, &[]).await? {
+        Outcome::Committed => Ok(Some(Decided::Permitted(permit))),
+        Outcome::Refused { .. } => {
+            forget(app, tenant, permit.plan());
+            Ok(None)
+        }
+    }
+}
+
+/// Commits a refusal, and what is written with it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn record_refusal(
+    app: &App,
+    served: &Served,
+    (plan, decision): (&UsePlan, &Decision),
+    more: Vec<Statement>,
+) -> Result<Outcome, Failure> {
+    let event = event(plan, decision, EventOutcome::Denied)?;
+    let batch =
+        app.batch(plan.now)
+            .extend(more)
+            .push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    app.commit(batch, &[]).await
 }
 
 /// Counts a decision, and names it on every line about the request.
@@ -222,7 +252,7 @@ fn event(plan: &UsePlan, decision: &Decision, outcome: EventOutcome) -> Result<E
     })
 }
 
-fn actor(plan: &UsePlan) -> Actor {
+pub(super) fn actor(plan: &UsePlan) -> Actor {
     Actor::Agent {
         agent: plan.agent,
         client: plan.client,

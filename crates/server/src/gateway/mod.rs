@@ -5,6 +5,7 @@
 //! credential, send) → `relay` (check, filter, hand on, record the end).
 
 pub mod answer;
+pub mod approving;
 pub mod call;
 pub mod caller;
 pub mod credential;

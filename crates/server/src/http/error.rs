@@ -123,6 +123,9 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::AccessDenied
         | ErrorCode::ConsentRequired
         | ErrorCode::ApprovalRequired
+        | ErrorCode::UnknownUserId
+        | ErrorCode::InvalidBindingMessage
+        | ErrorCode::ExpiredLoginHintToken
         | ErrorCode::AuthorizationPending
         | ErrorCode::SlowDown
         | ErrorCode::ExpiredToken
@@ -185,7 +188,7 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
 }
 
 /// What a client needs to wait for a person's yes (CIBA §7.3).
-fn awaited(approval: &AwaitedApproval) -> Vec<(String, serde_json::Value)> {
+pub(super) fn awaited(approval: &AwaitedApproval) -> Vec<(String, serde_json::Value)> {
     let mut members = vec![
         ("auth_req_id".to_owned(), json!(approval.auth_req_id)),
         ("interval".to_owned(), json!(approval.interval)),

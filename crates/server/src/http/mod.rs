@@ -2,6 +2,7 @@
 //! into a response.
 
 pub mod api;
+pub mod backchannel;
 pub mod broker;
 pub mod error;
 pub mod health;
@@ -36,6 +37,7 @@ pub fn router(app: Arc<App>) -> Router {
                 .delete(registration::delete)
                 .layer(DefaultBodyLimit::max(registration::MAX_BODY)),
         )
+        .route("/bc-authorize", post(backchannel::authenticate))
         .route("/introspect", post(oauth::introspect))
         .route("/revoke", post(oauth::revoke))
         .route("/jwks", get(oauth::jwks))

@@ -154,7 +154,7 @@ pub async fn metadata(
 }
 
 /// The `Authorization` header of a request whose body is a form.
-fn form(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
+pub(super) fn form(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
     let kind = headers
         .get(CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -179,7 +179,7 @@ fn form(headers: &HeaderMap) -> Result<Option<&str>, OAuthError> {
 }
 
 /// A body that could not be taken is too large, or broke off.
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, OAuthError> {
+pub(super) fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, OAuthError> {
     body.map_err(|_| OAuthError::invalid_request("the body is too large or broke off"))
 }
 

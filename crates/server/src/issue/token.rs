@@ -318,7 +318,7 @@ pub(crate) fn guard_of(user: &User) -> Guard {
 }
 
 /// Spends an assertion in the batch that acts on it.
-pub(super) fn consume(tenant: chancery_core::id::TenantId, single_use: &SingleUse) -> Statement {
+pub(crate) fn consume(tenant: chancery_core::id::TenantId, single_use: &SingleUse) -> Statement {
     let named = format!("{} {}", single_use.client, single_use.jwt_id);
     let digest = crate::setup::sha256(named.as_bytes());
     consumed::consume(

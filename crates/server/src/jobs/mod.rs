@@ -17,6 +17,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         repeat(app.clone(), Job::Feed, stop.clone()),
         repeat(app.clone(), Job::Integrator, stop.clone()),
         repeat(app.clone(), Job::Sinks, stop.clone()),
+        repeat(app.clone(), Job::Approvals, stop.clone()),
         repeat(app, Job::Expiry, stop),
     );
 }
@@ -26,6 +27,7 @@ enum Job {
     Feed,
     Integrator,
     Sinks,
+    Approvals,
     Expiry,
 }
 
@@ -34,6 +36,7 @@ impl Job {
         match self {
             Self::Feed => Ttl::from_millis(200),
             Self::Integrator | Self::Sinks => Ttl::from_millis(500),
+            Self::Approvals => Ttl::from_seconds(1),
             Self::Expiry => Ttl::from_minutes(1),
         }
     }
@@ -43,6 +46,7 @@ impl Job {
             Self::Feed => feed::follow_logged(app).await,
             Self::Integrator => integrator::run_logged(app).await,
             Self::Sinks => app.sinks.deliver(app.clock.now()).await,
+            Self::Approvals => crate::approve::deliver::run_logged(app).await,
             Self::Expiry => expiry::run_logged(app).await,
         }
     }

@@ -398,6 +398,7 @@ fn config(place: &Place) -> NodeConfig {
         extra_ca_file: None,
         checkpoint_file: None,
         checkpoint_url: None,
+        approval_webhook: None,
         github_api: "http://127.0.0.1:1".to_owned(),
     }
 }

@@ -9,9 +9,15 @@ mod apply;
 #[cfg(test)]
 mod approval;
 #[cfg(test)]
+mod approval_calls;
+#[cfg(test)]
+mod approval_pages;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod authorize;
+#[cfg(test)]
+mod backchannel;
 #[cfg(test)]
 mod broker;
 #[cfg(test)]

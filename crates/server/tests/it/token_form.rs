@@ -83,8 +83,8 @@ async fn an_unknown_grant_is_unsupported(place: Place) {
     let estate = Estate::start(&place).await;
     for grant in [
         "password",
-        "authorization_code",
-        "refresh_token",
+        "implicit",
+        "urn:ietf:params:oauth:grant-type:saml2-bearer",
         "CLIENT_CREDENTIALS",
     ] {
         let answer = estate.post("/token", "planner", &[("grant_type", grant)]).await;

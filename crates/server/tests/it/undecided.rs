@@ -235,6 +235,7 @@ impl Ids {
             .replace("{resource}", "bank")
             .replace("{connection}", "files")
             .replace("{*path}", rest)
+            .replace("{client}", "x")
             .replace("{noun}", "agent")
             .replace("{name}", name)
             .replace("{id}", id)
@@ -263,7 +264,8 @@ const NAMES: &[(&str, &str)] = &[
 
 /// What anybody may read.
 fn is_public(path: &str) -> bool {
-    PUBLIC.iter().any(|public| path.starts_with(public))
+    // The entrance of the console only names its first page.
+    path == "/console" || PUBLIC.iter().any(|public| path.starts_with(public))
 }
 
 const PUBLIC: &[&str] = &[
@@ -294,7 +296,7 @@ const CALL: &str =
     r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"list_accounts","arguments":{}}}"#;
 
 fn request(method: &str, path: &str, authorization: Option<&str>) -> Request<Body> {
-    let is_form = ["/token", "/introspect", "/revoke", "/authorize"].contains(&path);
+    let is_form = ["/token", "/introspect", "/revoke", "/authorize", "/bc-authorize"].contains(&path);
     let (kind, body) = if is_form {
         (
             "application/x-www-form-urlencoded",
@@ -399,12 +401,14 @@ async fn with_a_policy_that_permits_nothing_only_public_documents_are_answered(p
 }
 
 /// What a token or the local socket is enough for, since there is nothing in it for policy to keep: names of public
-/// keys, the public state of the log, who the caller is, and whether a text is a policy.
+/// keys, the public state of the log, who the caller is, whether a text is a policy, and of requests for a yes those
+/// that policy shows to the caller one by one: here none.
 const NOTHING_OF_OTHERS: &[&str] = &[
     "/api/v1/keys",
     "/api/v1/audit/log",
     "/api/v1/me",
     "/api/v1/policy/validate",
+    "/api/v1/approvals",
 ];
 
 async fn whatever_is_changed_is_in_the_log_before_it_is_answered(place: Place) {

@@ -3,6 +3,7 @@
 //!
 //! A tenant below `/t/NAME` shares its host with others, and so its cookies: it has no pages.
 
+pub mod approvals;
 pub mod asset;
 pub mod authorize;
 pub mod consent;
@@ -48,6 +49,8 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/me/grants/{name}/revoke", post(me::revoke_grant))
         .route("/me/sessions/{name}/revoke", post(me::revoke_session))
         .route("/sign-out", post(sign_out::sign_out))
+        .route("/approvals", get(approvals::inbox))
+        .route("/approvals/{id}", get(approvals::show).post(approvals::answer))
         .merge(console::router())
         .layer(axum::middleware::from_fn_with_state(app, own_host))
         .route("/assets/{file}", get(asset::serve))
