@@ -65,4 +65,9 @@ pub const MIGRATIONS: &[Migration] = &[
             include_str!("../migrations/0011_positions_postgres.sql"),
         ),
     },
+    Migration {
+        number: 12,
+        name: "rules by parent",
+        sql: Sql::same(include_str!("../migrations/0012_rules_by_parent.sql")),
+    },
 ];
