@@ -110,7 +110,7 @@ fn server(input: &[u8]) {
         let Ok(before) = items(listing, input) else {
             continue;
         };
-        let keeps = |key: &str| key.len() % 2 == 0;
+        let keeps = |key: &str| key.len().is_multiple_of(2);
         let filtered = filter(listing, input, true, |item| keeps(&item.key)).expect("it was just read");
         let after = items(listing, filtered.body.as_bytes()).expect("what is filtered is a listing");
         let expected: Vec<_> = before.into_iter().filter(|item| keeps(&item.key)).collect();

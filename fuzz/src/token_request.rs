@@ -23,6 +23,9 @@ pub fn run(input: &[u8]) {
             "client_id",
             "client_secret",
             "subject_token",
+            "code",
+            "refresh_token",
+            "auth_req_id",
             "scope",
         ] {
             if let Some(value) = values(&form, name).first() {
@@ -66,6 +69,31 @@ fn check_token_request(request: &TokenRequest, form: &[(String, String)]) {
             assert!(
                 values(form, "actor_token").is_empty(),
                 "an actor was taken from a parameter"
+            );
+        }
+        GrantRequest::AuthorizationCode {
+            code,
+            redirect_uri,
+            code_verifier,
+        } => {
+            assert_eq!(grant_type, ["authorization_code"]);
+            assert_eq!(values(form, "code"), [code.expose_secret().as_str()]);
+            let one = |name| values(form, name).first().copied();
+            assert_eq!(one("redirect_uri"), redirect_uri.as_deref());
+            assert_eq!(one("code_verifier"), code_verifier.as_deref());
+        }
+        GrantRequest::RefreshToken { refresh_token } => {
+            assert_eq!(grant_type, ["refresh_token"]);
+            assert_eq!(
+                values(form, "refresh_token"),
+                [refresh_token.expose_secret().as_str()]
+            );
+        }
+        GrantRequest::Ciba { auth_req_id } => {
+            assert_eq!(grant_type, ["urn:openid:params:grant-type:ciba"]);
+            assert_eq!(
+                values(form, "auth_req_id"),
+                [auth_req_id.expose_secret().as_str()]
             );
         }
     }

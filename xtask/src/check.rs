@@ -1,7 +1,7 @@
 //! `cargo xtask check`: exactly what CI runs besides tests. Every step runs, so that one look shows all faults.
 
 use crate::steps::{Steps, cargo, must};
-use crate::{deny, generated, rules};
+use crate::{deny, fuzz, generated, root, rules};
 use anyhow::{Result, ensure};
 
 /// Runs every check.
@@ -32,6 +32,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             "-D",
             "warnings",
         ]))
+    });
+    // They are no members of the workspace, and stand or fall with its types.
+    steps.step("clippy of fuzz targets", || {
+        fuzz::lock()?;
+        let mut command = cargo(&[
+            "clippy",
+            "--manifest-path",
+            "fuzz/Cargo.toml",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ]);
+        // They share what the workspace has built.
+        must(command.env("CARGO_TARGET_DIR", root().join("target")))
     });
     steps.step("rustdoc", || {
         let mut command = cargo(&[

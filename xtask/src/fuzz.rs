@@ -93,15 +93,20 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Fixes the versions of what is fuzzed to those that are shipped; Cargo takes away what the targets do not use,
+/// and adds libFuzzer.
+pub(crate) fn lock() -> Result<()> {
+    fs::copy(root().join("Cargo.lock"), root().join("fuzz/Cargo.lock"))?;
+    Ok(())
+}
+
 /// Builds the targets; the folder of their programs.
 fn build(targets: &[String]) -> Result<PathBuf> {
     ensure!(
         COMPILERS.iter().any(|compiler| which(compiler).is_some()),
         "libFuzzer is C++ and there is no C++ compiler; install one (on Debian: apt-get install g++)"
     );
-    // What is fuzzed has the versions that are shipped; Cargo takes away what these targets do not use, and adds
-    // libFuzzer.
-    fs::copy(root().join("Cargo.lock"), root().join("fuzz/Cargo.lock"))?;
+    lock()?;
     let host = host()?;
     let folder = root().join("target/fuzz");
     let mut command = cargo(&[
