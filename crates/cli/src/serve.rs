@@ -3,7 +3,7 @@
 use crate::{logging, print, root_key};
 use anyhow::{Context as _, bail};
 use chancery_core::secret::Secret;
-use chancery_server::egress::AllowedHost;
+use chancery_server::egress::{AllowedHost, MailConfig};
 use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
@@ -79,6 +79,19 @@ pub(crate) struct ServeArguments {
     /// A file with the secret that signs what is posted there.
     #[arg(long, env = "CHANCERY_APPROVAL_WEBHOOK_SECRET_FILE")]
     pub(crate) approval_webhook_secret_file: Option<PathBuf>,
+    /// The relay by which people are written to of requests for their yes: `smtps://[USER@]HOST[:465]`, or
+    /// `smtp://[USER@]HOST[:587]` for STARTTLS. With it `--mail-from`.
+    #[arg(long, env = "CHANCERY_MAIL_RELAY", requires = "mail_from")]
+    pub(crate) mail_relay: Option<String>,
+    /// Whom e-mail is from, as in `Chancery <chancery@example.com>`.
+    #[arg(long, env = "CHANCERY_MAIL_FROM", requires = "mail_relay")]
+    pub(crate) mail_from: Option<String>,
+    /// A file with the password of the relay's user.
+    #[arg(long, env = "CHANCERY_MAIL_PASSWORD_FILE", requires = "mail_relay")]
+    pub(crate) mail_password_file: Option<PathBuf>,
+    /// An address that is written to of every request for a yes, as of a group's list.
+    #[arg(long, env = "CHANCERY_APPROVAL_MAIL_TO", requires = "mail_relay")]
+    pub(crate) approval_mail_to: Option<String>,
     /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
     #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
     pub(crate) github_api: String,
@@ -170,8 +183,35 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
             arguments.approval_webhook,
             arguments.approval_webhook_secret_file.as_deref(),
         )?,
+        mail: mail(
+            arguments.mail_relay.zip(arguments.mail_from),
+            arguments.mail_password_file.as_deref(),
+        )?,
+        approval_mail_to: arguments.approval_mail_to,
         github_api: arguments.github_api,
     })
+}
+
+/// The relay of e-mail, with its user's password from a file.
+fn mail(
+    relay_and_sender: Option<(String, String)>,
+    file: Option<&Path>,
+) -> anyhow::Result<Option<MailConfig>> {
+    let Some((relay, from)) = relay_and_sender else {
+        return Ok(None);
+    };
+    let password = match file {
+        Some(file) => Some(
+            std::fs::read_to_string(file).with_context(|| format!("`{}` cannot be read", file.display()))?,
+        ),
+        None => None,
+    };
+    let password = password.map(|password| Secret::new(password.trim_end_matches(['\r', '\n']).to_owned()));
+    Ok(Some(MailConfig {
+        relay,
+        password,
+        from,
+    }))
 }
 
 /// The webhook of approvals: its URL, and the secret in a file of at least 16 characters.

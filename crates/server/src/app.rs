@@ -1,7 +1,7 @@
 //! Everything a node holds: the database, the injected world, tenants with their keys and policies, and
 //! the cached directory.
 
-use crate::approve::notice::Webhook;
+use crate::approve::notice::Channels;
 use crate::directory::cache::Directory;
 use crate::egress::Egress;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
@@ -75,7 +75,7 @@ pub struct App {
     /// Where checkpoints go.
     pub sinks: Sinks,
     /// Where people are told of requests for a yes.
-    pub webhook: Option<Webhook>,
+    pub channels: Channels,
     /// How much may be asked for.
     pub limits: Limits,
     /// What is counted.

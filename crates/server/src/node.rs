@@ -1,11 +1,11 @@
 //! A node: everything that `chancery serve` starts and stops, and what it needs to be told.
 
 use crate::app::App;
-use crate::approve::notice::Webhook;
+use crate::approve::notice::{Channels, Webhook};
 use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::openid::Providers;
-use crate::egress::{AllowedHost, Egress, EgressConfig};
+use crate::egress::{AllowedHost, Egress, EgressConfig, MailConfig, Mailer};
 use crate::error::Failure;
 use crate::gateway::{Gateway, ends};
 use crate::issue::flood::{self, Flood};
@@ -74,6 +74,10 @@ pub struct NodeConfig {
     pub checkpoint_url: Option<String>,
     /// Where requests for a person's yes are posted, and the secret that signs them.
     pub approval_webhook: Option<(String, Secret<String>)>,
+    /// The relay by which people are written to of such requests.
+    pub mail: Option<MailConfig>,
+    /// An address that is written to of every request.
+    pub approval_mail_to: Option<String>,
     /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
     pub github_api: String,
 }
@@ -234,6 +238,7 @@ async fn on(
     let (now, random) = (world.clock.now(), &*world.random);
     let is_new = !db.pending(chancery_store::MIGRATIONS).await?.is_empty();
     let backup_place = config.database.sqlite_path().map(folder_of);
+    let channels = channels(&config)?;
     let roots = Roots::new(config.root, config.next_root);
     let roots = setup::prepare(&db, roots, now, random).await?;
     setup::ensure_tenants(&db, roots.current(), &config.public_url, now, random).await?;
@@ -251,13 +256,6 @@ async fn on(
     let end = change::end(&db).await?;
     let issuer_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
     let client_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
-    let webhook = match &config.approval_webhook {
-        Some((url, secret)) => Some(
-            Webhook::new(url.clone(), secret)
-                .ok_or_else(|| Failure::start("the URL of the approval webhook is malformed"))?,
-        ),
-        None => None,
-    };
     let app = Arc::new(App {
         node: NodeId::generate(now, random),
         directory: Directory::new(db.clone()),
@@ -270,7 +268,7 @@ async fn on(
         gateway: Gateway::default(),
         proxies: config.proxies,
         egress: egress.clone(),
-        webhook,
+        channels,
         github_api: config.github_api,
         issuer_keys,
         providers: Providers::new(egress.clone(), world.clock.clone()),
@@ -286,6 +284,26 @@ async fn on(
     });
     let code = ready(&app, is_new).await?;
     Ok((app, code))
+}
+
+/// How people are told of requests for a yes.
+fn channels(config: &NodeConfig) -> Result<Channels, Failure> {
+    let webhook = match &config.approval_webhook {
+        Some((url, secret)) => Some(
+            Webhook::new(url.clone(), secret)
+                .ok_or_else(|| Failure::start("the URL of the approval webhook is malformed"))?,
+        ),
+        None => None,
+    };
+    let mail = config.mail.as_ref();
+    let mail = mail.map(|mail| Mailer::new(mail, config.extra_ca_file.clone()));
+    Ok(Channels {
+        webhook,
+        mail: mail
+            .transpose()
+            .map_err(|error| Failure::start(error.to_string()))?,
+        mail_to: config.approval_mail_to.clone(),
+    })
 }
 
 /// Loads what a node must know before it serves; gives the enrolment code of a first start.

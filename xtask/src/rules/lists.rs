@@ -338,6 +338,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/connect/open.rs",
     "crates/server/src/directory/apply.rs",
     "crates/server/src/directory/secret.rs",
+    "crates/server/src/egress/mail.rs",
     "crates/server/src/egress/openid.rs",
     "crates/server/src/gateway/credential.rs",
     "crates/server/src/govern/enrol.rs",

@@ -71,6 +71,8 @@ impl DemoWorld {
             checkpoint_file: Some(checkpoints),
             checkpoint_url: None,
             approval_webhook: None,
+            mail: None,
+            approval_mail_to: None,
             github_api: GITHUB_API.to_owned(),
         };
         let node = Node::start(config, World::default()).await?;

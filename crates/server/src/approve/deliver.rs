@@ -4,38 +4,39 @@
 use crate::app::App;
 use crate::approve::notice::{self, Occasion, Webhook};
 use crate::approve::sealed;
-use crate::egress::{Destination, UrlSource};
+use crate::egress::{Destination, MailError, Mailer, UrlSource};
 use crate::error::Failure;
 use crate::record;
 use chancery_core::actor::{Actor, SystemActor};
 use chancery_core::event::{Event, EventKind, EventOutcome};
-use chancery_core::id::{EventId, Id as _};
+use chancery_core::id::{EventId, Id as _, TenantId};
+use chancery_core::noun::Lifecycle;
 use chancery_core::time::Ttl;
 use chancery_store::approval;
 use chancery_store::outbox::{self, MessageRow, MessageState};
+use std::collections::HashSet;
 
 /// Tells more people of what nobody has answered, and tries every message that is due.
 ///
 /// # Errors
 /// The database's.
 pub async fn run(app: &App) -> Result<(), Failure> {
-    let Some(webhook) = &app.webhook else {
+    if app.channels.is_empty() {
         return Ok(());
-    };
-    escalate(app, webhook).await?;
-    let now = app.clock.now();
-    for (tenant, row) in outbox::due(&app.db, now, PORTION).await? {
-        let outcome = post(app, webhook, &row).await;
-        let now = app.clock.now();
-        let state = match &outcome {
-            Ok(()) => MessageState::Sent,
-            Err(_) if row.attempts + 1 >= MOST_ATTEMPTS => MessageState::Failed,
-            Err(_) => MessageState::Waiting,
-        };
-        let wait = Ttl::from_seconds(FIRST_WAIT << row.attempts.min(10));
-        let error = outcome.err();
-        let settled = outbox::settle(tenant, &row, (state, error.as_deref()), (now, now.plus(wait)));
-        let _ = app.commit(app.batch(now).push(settled), &[]).await?;
+    }
+    escalate(app).await?;
+    let due = outbox::due(&app.db, app.clock.now(), PORTION).await?;
+    // One that does not answer takes its time to say so: the rest of its messages wait for the next round.
+    let mut is_down = HashSet::new();
+    for (tenant, row) in due {
+        if is_down.contains(&row.channel) {
+            continue;
+        }
+        let outcome = send(app, tenant, &row).await;
+        if matches!(outcome, Err(Undelivered::Channel(_))) {
+            is_down.insert(row.channel.clone());
+        }
+        settle(app, tenant, &row, outcome).await?;
     }
     Ok(())
 }
@@ -46,7 +47,58 @@ pub(crate) async fn run_logged(app: &App) {
     }
 }
 
-async fn post(app: &App, webhook: &Webhook, row: &MessageRow) -> Result<(), String> {
+/// Notes how a try ended, and when the next one is.
+async fn settle(
+    app: &App,
+    tenant: TenantId,
+    row: &MessageRow,
+    outcome: Result<(), Undelivered>,
+) -> Result<(), Failure> {
+    let state = match &outcome {
+        Ok(()) => MessageState::Sent,
+        Err(_) if row.attempts + 1 >= MOST_ATTEMPTS => MessageState::Failed,
+        Err(_) => MessageState::Waiting,
+    };
+    let now = app.clock.now();
+    let wait = Ttl::from_seconds(FIRST_WAIT << row.attempts.min(10));
+    let error = outcome.err().map(Undelivered::into_text);
+    let settled = outbox::settle(tenant, row, (state, error.as_deref()), (now, now.plus(wait)));
+    let _ = app.commit(app.batch(now).push(settled), &[]).await?;
+    Ok(())
+}
+
+/// Why a message did not go out.
+enum Undelivered {
+    /// The channel cannot be reached now.
+    Channel(String),
+    /// It does not take this message.
+    Message(String),
+}
+
+impl Undelivered {
+    fn into_text(self) -> String {
+        match self {
+            Self::Channel(text) | Self::Message(text) => text,
+        }
+    }
+}
+
+async fn send(app: &App, tenant: TenantId, row: &MessageRow) -> Result<(), Undelivered> {
+    let channels = &app.channels;
+    match (row.channel.as_str(), &channels.webhook, &channels.mail) {
+        (notice::WEBHOOK, Some(webhook), _) => post(app, webhook, row).await,
+        (notice::MAIL, _, Some(mailer)) => {
+            let to = address(app, tenant, &row.recipient).await?;
+            mail(mailer, row, &to).await
+        }
+        (notice::MAIL_LIST, _, Some(mailer)) => mail(mailer, row, &row.recipient).await,
+        (channel, _, _) => Err(Undelivered::Channel(format!(
+            "this node was started without the channel `{channel}`"
+        ))),
+    }
+}
+
+async fn post(app: &App, webhook: &Webhook, row: &MessageRow) -> Result<(), Undelivered> {
     let destination = Destination {
         tenant: None,
         source: UrlSource::Configured,
@@ -55,17 +107,44 @@ async fn post(app: &App, webhook: &Webhook, row: &MessageRow) -> Result<(), Stri
     let signature = webhook.sign(&row.body, app.clock.now());
     match app.egress.post_json(destination, &row.body, &signature).await {
         Ok(status) if (200..300).contains(&status) => Ok(()),
-        Ok(status) => Err(format!("status {status}")),
+        Ok(status) => Err(Undelivered::Message(format!("status {status}"))),
         // SECURITY: the error may name the URL, which may be a secret.
         Err(error) => {
             let error = error.to_string().replace(webhook.url(), &row.recipient);
             tracing::warn!(message = %row.id, error, "a webhook could not be reached");
-            Err(error)
+            Err(Undelivered::Channel(error))
         }
     }
 }
 
-async fn escalate(app: &App, webhook: &Webhook) -> Result<(), Failure> {
+async fn mail(mailer: &Mailer, row: &MessageRow, to: &str) -> Result<(), Undelivered> {
+    let (subject, text) = row.body.split_once("\n\n").unwrap_or(("", &row.body));
+    let sent = mailer.send(to, subject, text.to_owned()).await;
+    sent.map_err(|error| match error {
+        MailError::Relay(error) if error.is_permanent() => Undelivered::Message(error.to_string()),
+        MailError::Relay(_) => {
+            tracing::warn!(message = %row.id, %error, "the mail relay took no message");
+            Undelivered::Channel(error.to_string())
+        }
+        MailError::To(..) | MailError::Message(_) => Undelivered::Message(error.to_string()),
+    })
+}
+
+/// Where a person is written to: as their issuer says now, and not at all once they have left.
+async fn address(app: &App, tenant: TenantId, name: &str) -> Result<String, Undelivered> {
+    let found = app.directory.users.find_named(tenant, name).await;
+    let user = found.map_err(|error| Undelivered::Message(error.to_string()))?;
+    let user = user.filter(|user| user.state == Lifecycle::Active);
+    let user = user.ok_or_else(|| Undelivered::Message(format!("`{name}` is no active person here")))?;
+    let email = user.spec.attributes.get("email").cloned();
+    email.ok_or_else(|| {
+        Undelivered::Message(format!(
+            "`{name}` has no e-mail address here: let the issuer's claim mapping set the attribute `email`"
+        ))
+    })
+}
+
+async fn escalate(app: &App) -> Result<(), Failure> {
     let now = app.clock.now();
     let before = now.minus(PATIENCE);
     for (tenant, row) in approval::unanswered(&app.db, (before, now), PORTION).await? {
@@ -88,7 +167,7 @@ async fn escalate(app: &App, webhook: &Webhook) -> Result<(), Failure> {
         };
         let about = (&row, &record.subject);
         let with = (&*app.random, now);
-        let messages = notice::statements(Some(webhook), &served, about, Occasion::Escalated, with);
+        let messages = notice::statements(&app.channels, &served, about, Occasion::Escalated, with);
         let batch = app
             .batch(now)
             .push(approval::escalate(tenant, row.id, now))

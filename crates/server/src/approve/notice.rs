@@ -2,10 +2,12 @@
 //! message names the page; the page's address is no capability, and no argument of a call is in a message.
 
 use crate::approve::{request, sealed};
+use crate::egress::Mailer;
 use crate::tenants::Served;
 use aws_lc_rs::hmac;
 use chancery_core::approval::{ApprovalKind, Asked};
 use chancery_core::id::{Id as _, MessageId};
+use chancery_core::name::Name;
 use chancery_core::random::Random;
 use chancery_core::secret::Secret;
 use chancery_core::time::Timestamp;
@@ -13,6 +15,7 @@ use chancery_store::Statement;
 use chancery_store::approval::ApprovalRow;
 use chancery_store::outbox::{self, MessageRow, MessageState};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// Where messages are posted, and with what they are signed.
 pub struct Webhook {
@@ -64,35 +67,102 @@ pub enum Occasion {
     Escalated,
 }
 
+/// How people are told of what waits for them.
+#[derive(Debug, Default)]
+pub struct Channels {
+    /// Where requests are posted.
+    pub webhook: Option<Webhook>,
+    /// The relay that e-mail goes out by.
+    pub mail: Option<Mailer>,
+    /// An address that is written to of every request.
+    pub mail_to: Option<String>,
+}
+
+impl Channels {
+    /// Whether nobody is told.
+    pub const fn is_empty(&self) -> bool {
+        self.webhook.is_none() && self.mail.is_none()
+    }
+
+    /// Who is told how: channel, recipient, body.
+    fn told(&self, served: &Served, about: (&ApprovalRow, &Asked), occasion: Occasion) -> Vec<Told> {
+        let webhook = self.webhook.iter().map(|webhook| {
+            let body = body(served, about, occasion).to_string();
+            (WEBHOOK, webhook.host.clone(), body)
+        });
+        let letter = letter(served, about, occasion);
+        let people = people(about, occasion).into_iter().map(|name| (MAIL, name));
+        let list = self.mail_to.clone().map(|address| (MAIL_LIST, address));
+        let mails = people
+            .chain(list)
+            .filter(|_| self.mail.is_some())
+            .map(|(channel, recipient)| (channel, recipient, letter.clone()));
+        webhook.chain(mails).collect()
+    }
+}
+
+type Told = (&'static str, String, String);
+
 /// The messages about a request, as statements of its batch.
 pub fn statements(
-    webhook: Option<&Webhook>,
+    channels: &Channels,
     served: &Served,
     (row, asked): (&ApprovalRow, &Asked),
     occasion: Occasion,
     (random, now): (&dyn Random, Timestamp),
 ) -> Vec<Statement> {
-    let message = |webhook: &Webhook| MessageRow {
+    let told = channels.told(served, (row, asked), occasion).into_iter();
+    let rows = told.map(|(channel, recipient, body)| MessageRow {
         id: MessageId::generate(now, random),
         approval: row.id,
-        channel: WEBHOOK.to_owned(),
-        recipient: webhook.host.clone(),
-        body: body(served, (row, asked), occasion).to_string(),
+        channel: channel.to_owned(),
+        recipient,
+        body,
         state: MessageState::Waiting,
         attempts: 0,
         next_at: now,
         error: None,
-    };
-    let rows = webhook.map(message);
+    });
     rows.map(|row| outbox::insert(served.tenant.id, &row, now))
-        .into_iter()
         .collect()
+}
+
+/// The people who are written to, by name: whom the request is put to, and later whoever answers for the agent. A group
+/// has no address.
+fn people((row, asked): (&ApprovalRow, &Asked), occasion: Occasion) -> BTreeSet<String> {
+    let owner = asked.owner.as_ref().map(Name::as_str);
+    let owner = owner.filter(|_| occasion == Occasion::Escalated);
+    let all = [Some(row.addressed.as_str()), owner];
+    all.into_iter()
+        .flatten()
+        .filter(|name| *name != request::ANYBODY && !name.starts_with("group:"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A letter: its subject, an empty line, its text.
+fn letter(served: &Served, (row, asked): (&ApprovalRow, &Asked), occasion: Occasion) -> String {
+    let uri = request::uri(served, row.id);
+    let text = sentence(asked, occasion);
+    let subject = match occasion {
+        Occasion::Requested => "needs a person's yes",
+        Occasion::Escalated => "still waits for a person's yes",
+    };
+    format!(
+        "Agent {} {subject}\n\n{text}\n\nLook at everything it asks for, and answer:\n{uri}\n\n\
+         This message gives no access: you sign in there. If you expect no such request, say no.\n",
+        asked.agent.name
+    )
 }
 
 /// The payload: what Slack shows (`text`, `blocks`), and the same for programs (`chancery`).
 fn body(served: &Served, (row, asked): (&ApprovalRow, &Asked), occasion: Occasion) -> serde_json::Value {
     let uri = request::uri(served, row.id);
-    let text = sentence(asked, occasion);
+    // Slack's own escapes: a tool's name must not become a link or a mention.
+    let text = sentence(asked, occasion)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
     json!({
         "text": format!("{text} {uri}"),
         "blocks": [
@@ -119,12 +189,16 @@ fn sentence(asked: &Asked, occasion: Occasion) -> String {
         .as_ref()
         .map_or("Chancery", |resource| resource.name.as_str());
     let what = match (&asked.kind, &asked.call) {
-        (ApprovalKind::Call, Some(call)) => format!("to call {} at {resource}", call.target),
+        // A tool's name is its server's choice: it stays on one line.
+        (ApprovalKind::Call, Some(call)) => {
+            let target: String = call.target.chars().filter(|c| !c.is_control()).collect();
+            format!("to call {target} at {resource}")
+        }
         (ApprovalKind::Access, _) => format!("access for a person at {resource}"),
         (ApprovalKind::Token | ApprovalKind::Call, _) => format!("a token for {resource}"),
     };
     let owner = asked.owner.as_ref().map_or("nobody", |owner| owner.as_str());
-    let text = match occasion {
+    match occasion {
         Occasion::Requested => format!(
             "Agent {} wants {what}, and needs a person's yes.",
             asked.agent.name
@@ -133,15 +207,15 @@ fn sentence(asked: &Asked, occasion: Occasion) -> String {
             "Nobody has answered: agent {} wants {what}. {owner} answers for it.",
             asked.agent.name
         ),
-    };
-    // Slack's own escapes: a tool's name must not become a link or a mention.
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    }
 }
 
-/// The channel's word.
+/// The channel's word: a webhook.
 pub const WEBHOOK: &str = "webhook";
+/// A person's own address, looked up when the message goes out.
+pub const MAIL: &str = "email";
+/// An address that is written to of every request.
+pub const MAIL_LIST: &str = "email_list";
 
 #[cfg(test)]
 mod tests {

@@ -106,9 +106,8 @@ pub async fn find_or_draft(
     statements.extend(approval::assert_below(tenant, &row, caps(wanted.asked.kind)));
     statements.push(approval::insert(tenant, &row));
     let (about, with) = ((&row, &wanted.asked), (&*app.random, now));
-    let webhook = app.webhook.as_ref();
     statements.extend(notice::statements(
-        webhook,
+        &app.channels,
         served,
         about,
         Occasion::Requested,
@@ -247,6 +246,6 @@ const fn caps(kind: ApprovalKind) -> (u32, u32) {
 }
 
 /// Nobody in particular: whoever may.
-const ANYBODY: &str = "*";
+pub const ANYBODY: &str = "*";
 /// How long a client waits between two polls (CIBA §7.3).
 const INTERVAL: Ttl = Ttl::from_seconds(5);

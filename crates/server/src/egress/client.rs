@@ -125,23 +125,25 @@ pub(super) fn tls_config(extra_ca_file: Option<PathBuf>) -> Result<rustls::Clien
 }
 
 fn add_authorities(roots: &mut rustls::RootCertStore, path: PathBuf) -> Result<(), EgressSetupError> {
-    let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let certificates = match read {
-        Ok(certificates) if !certificates.is_empty() => certificates,
-        Ok(_) => return Err(EgressSetupError::ExtraAuthorities { path, source: None }),
-        Err(source) => {
-            return Err(EgressSetupError::ExtraAuthorities {
-                path,
-                source: Some(source),
-            });
-        }
-    };
-    for certificate in certificates {
+    for certificate in authorities(path.clone())? {
         if let Err(source) = roots.add(certificate) {
             return Err(EgressSetupError::UnusableAuthority { path, source });
         }
     }
     Ok(())
+}
+
+/// The certificate authorities of a file, at least one.
+pub(super) fn authorities(path: PathBuf) -> Result<Vec<CertificateDer<'static>>, EgressSetupError> {
+    let read = CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match read {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(EgressSetupError::ExtraAuthorities { path, source: None }),
+        Err(source) => Err(EgressSetupError::ExtraAuthorities {
+            path,
+            source: Some(source),
+        }),
+    }
 }
 
 /// What an error of the HTTP client means here. Its text is kept without the URL.

@@ -15,6 +15,7 @@ mod fence;
 mod fetch;
 mod github;
 pub mod jwks;
+mod mail;
 pub mod openid;
 mod resolver;
 mod stream;
@@ -25,6 +26,7 @@ pub use error::EgressError;
 pub use fetch::{Document, DocumentRules, OutboundRequest, OutboundResponse};
 pub use github::{RepositoryError, RepositoryIds, RepositoryName};
 pub use jwks::{IssuerKeys, IssuerKeysConfig, IssuerKeysError};
+pub use mail::{MailConfig, MailError, MailSetupError, Mailer};
 pub use resolver::{Lookup, SystemLookup};
 pub use stream::{OutboundBody, StreamLimits, StreamRequest, StreamResponse};
 

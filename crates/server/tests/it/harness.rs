@@ -399,6 +399,8 @@ fn config(place: &Place) -> NodeConfig {
         checkpoint_file: None,
         checkpoint_url: None,
         approval_webhook: None,
+        mail: None,
+        approval_mail_to: None,
         github_api: "http://127.0.0.1:1".to_owned(),
     }
 }

@@ -11,6 +11,8 @@ mod approval;
 #[cfg(test)]
 mod approval_calls;
 #[cfg(test)]
+mod approval_mail;
+#[cfg(test)]
 mod approval_pages;
 #[cfg(test)]
 mod audit;
