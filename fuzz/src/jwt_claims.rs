@@ -151,6 +151,7 @@ static ISSUED: LazyLock<TrustedIssuer> = LazyLock::new(|| {
             purposes: vec![IssuerPurpose::Users],
             keys: KeySource::Discovery,
             audiences: vec![AUDIENCE.to_owned()],
+            assertions: Vec::new(),
             sign_in: None,
             claims: ClaimMapping {
                 roles: Some("roles".to_owned()),

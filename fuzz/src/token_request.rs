@@ -89,6 +89,17 @@ fn check_token_request(request: &TokenRequest, form: &[(String, String)]) {
                 [refresh_token.expose_secret().as_str()]
             );
         }
+        GrantRequest::JwtBearer { assertion } => {
+            assert_eq!(grant_type, ["urn:ietf:params:oauth:grant-type:jwt-bearer"]);
+            assert_eq!(values(form, "assertion"), [assertion.expose_secret().as_str()]);
+        }
+        GrantRequest::DeviceCode { device_code } => {
+            assert_eq!(grant_type, ["urn:ietf:params:oauth:grant-type:device_code"]);
+            assert_eq!(
+                values(form, "device_code"),
+                [device_code.expose_secret().as_str()]
+            );
+        }
         GrantRequest::Ciba { auth_req_id } => {
             assert_eq!(grant_type, ["urn:openid:params:grant-type:ciba"]);
             assert_eq!(

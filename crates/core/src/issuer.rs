@@ -24,6 +24,9 @@ pub struct TrustedIssuerSpec {
     /// How claims become roles and groups.
     #[serde(default)]
     pub claims: ClaimMapping,
+    /// Which assertions about people it may send as grants (RFC 7523 §2.1). Empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assertions: Vec<AssertionKind>,
     /// How people sign in there in a browser. Absent: they bring its tokens, and that is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sign_in: Option<SignInSpec>,
@@ -41,6 +44,17 @@ pub enum IssuerPurpose {
     Users,
     /// Its tokens identify what runs an agent.
     Runtimes,
+}
+
+/// A kind of assertion about a person that a client brings as a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionKind {
+    /// A plain assertion (RFC 7523 §2.1).
+    JwtBearer,
+    /// An identity assertion authorization grant, which names the client and may name resource and scope (ID-JAG).
+    IdJag,
 }
 
 /// Where an issuer's public keys come from.
@@ -221,6 +235,14 @@ impl Spec for TrustedIssuerSpec {
         if self.audiences.iter().any(|audience| audience.contains('*')) {
             return Err(SpecError::field("audiences", "has no wildcard"));
         }
+        let (sends, once) = (!self.assertions.is_empty(), self.assertions.as_slice());
+        let is_repeated = matches!(once, [first, second, ..] if first == second) || once.len() > 2;
+        if is_repeated || (sends && !self.serves(IssuerPurpose::Users)) {
+            return Err(SpecError::field(
+                "assertions",
+                "are `jwt_bearer` and `id_jag`, each once, of an issuer for users",
+            ));
+        }
         if let Some(sign_in) = &self.sign_in {
             if !self.serves(IssuerPurpose::Users) {
                 return Err(SpecError::field("sign_in", "belongs to an issuer for users"));
@@ -248,10 +270,31 @@ mod tests {
             keys: KeySource::Inline(serde_json::json!({ "keys": [] })),
             audiences: Vec::new(),
             claims: ClaimMapping::default(),
+            assertions: Vec::new(),
             sign_in: None,
         };
         let name = "cluster".parse().unwrap();
         assert_eq!(spec("cluster").check(&name), Ok(()));
         assert!(spec("cluster\0").check(&name).is_err() && spec("").check(&name).is_err());
+    }
+
+    #[test]
+    fn assertions_are_of_an_issuer_for_users_and_each_once() {
+        let with = |purpose, assertions: &[AssertionKind]| {
+            TrustedIssuerSpec {
+                issuer: "https://idp.example".to_owned(),
+                purposes: vec![purpose],
+                keys: KeySource::Discovery,
+                audiences: vec!["chancery".to_owned()],
+                claims: ClaimMapping::default(),
+                assertions: assertions.to_vec(),
+                sign_in: None,
+            }
+            .check(&"idp".parse().unwrap())
+            .is_ok()
+        };
+        let (plain, jag) = (AssertionKind::JwtBearer, AssertionKind::IdJag);
+        assert!(with(IssuerPurpose::Users, &[plain, jag]) && with(IssuerPurpose::Runtimes, &[]));
+        assert!(!with(IssuerPurpose::Users, &[jag, jag]) && !with(IssuerPurpose::Runtimes, &[jag]));
     }
 }

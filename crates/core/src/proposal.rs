@@ -147,6 +147,10 @@ pub enum GrantType {
     AuthorizationCode,
     /// RFC 6749 §6.
     RefreshToken,
+    /// RFC 8628 §3.4.
+    DeviceCode,
+    /// RFC 7523 §2.1.
+    JwtBearer,
 }
 
 impl GrantType {
@@ -158,6 +162,8 @@ impl GrantType {
             Self::Ciba => "ciba",
             Self::AuthorizationCode => "authorization_code",
             Self::RefreshToken => "refresh_token",
+            Self::DeviceCode => "device_code",
+            Self::JwtBearer => "jwt_bearer",
         }
     }
 }

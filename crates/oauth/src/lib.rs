@@ -17,4 +17,5 @@ pub mod request;
 pub mod runtime;
 pub mod sign_in;
 pub mod urn;
+pub mod user_code;
 pub mod user_token;

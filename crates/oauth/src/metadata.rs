@@ -18,10 +18,13 @@ pub struct Metadata {
     introspection_endpoint: String,
     revocation_endpoint: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    device_authorization_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     userinfo_endpoint: Option<String>,
     response_types_supported: Vec<&'static str>,
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
+    authorization_grant_profiles_supported: Vec<&'static str>,
     authorization_response_iss_parameter_supported: bool,
     request_parameter_supported: bool,
     request_uri_parameter_supported: bool,
@@ -60,8 +63,13 @@ impl Metadata {
     /// The document of the issuer at `base`. Only a tenant with a host of its own has pages, and so people who sign in.
     pub fn new(base: &str, has_pages: bool, registering: Registering) -> Self {
         let with_people = |words: &[&'static str]| if has_pages { words.to_vec() } else { Vec::new() };
-        let mut grants = with_people(&[urn::AUTHORIZATION_CODE, urn::REFRESH_TOKEN]);
-        grants.extend([urn::CLIENT_CREDENTIALS, urn::TOKEN_EXCHANGE, urn::CIBA]);
+        let mut grants = with_people(&[urn::AUTHORIZATION_CODE, urn::REFRESH_TOKEN, urn::DEVICE_CODE]);
+        grants.extend([
+            urn::CLIENT_CREDENTIALS,
+            urn::TOKEN_EXCHANGE,
+            urn::CIBA,
+            urn::JWT_BEARER,
+        ]);
         let methods = vec!["client_secret_basic", "client_secret_post", "private_key_jwt"];
         let algorithms = vec![
             "ES256", "ES384", "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -74,6 +82,7 @@ impl Metadata {
             jwks_uri: format!("{base}/jwks"),
             introspection_endpoint: format!("{base}/introspect"),
             revocation_endpoint: format!("{base}/revoke"),
+            device_authorization_endpoint: has_pages.then(|| format!("{base}/device_authorization")),
             userinfo_endpoint: has_pages.then(|| format!("{base}/userinfo")),
             response_types_supported: with_people(&["code"]),
             response_modes_supported: with_people(&["query"]),
@@ -81,24 +90,10 @@ impl Metadata {
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
             claims_parameter_supported: false,
-            claims_supported: with_people(&[
-                "sub",
-                "iss",
-                "aud",
-                "exp",
-                "iat",
-                "auth_time",
-                "nonce",
-                "acr",
-                "amr",
-                "at_hash",
-                "sid",
-                "preferred_username",
-                "name",
-                "email",
-            ]),
+            claims_supported: with_people(&CLAIMS),
             prompt_values_supported: with_people(&["none", "login", "consent", "select_account"]),
             grant_types_supported: grants,
+            authorization_grant_profiles_supported: vec![urn::ID_JAG_PROFILE],
             token_endpoint_auth_methods_supported: [methods.as_slice(), &["none"]].concat(),
             token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
             introspection_endpoint_auth_methods_supported: methods.clone(),
@@ -118,6 +113,24 @@ impl Metadata {
         }
     }
 }
+
+/// What an ID token or UserInfo may say of a person.
+const CLAIMS: [&str; 14] = [
+    "sub",
+    "iss",
+    "aud",
+    "exp",
+    "iat",
+    "auth_time",
+    "nonce",
+    "acr",
+    "amr",
+    "at_hash",
+    "sid",
+    "preferred_username",
+    "name",
+    "email",
+];
 
 #[cfg(test)]
 mod tests {

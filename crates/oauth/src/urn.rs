@@ -10,6 +10,12 @@ pub const REFRESH_TOKEN: &str = "refresh_token";
 pub const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 /// `grant_type` of OpenID Connect CIBA §10.1.
 pub const CIBA: &str = "urn:openid:params:grant-type:ciba";
+/// `grant_type` of RFC 8628 §3.4.
+pub const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// `grant_type` of RFC 7523 §2.1.
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+/// The profile of that grant for identity assertions (ID-JAG draft -04 §7.2).
+pub const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-profile:id-jag";
 /// `client_assertion_type` of RFC 7523 §2.2.
 pub const JWT_BEARER_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Token type of RFC 8693 §3: an OAuth access token.

@@ -50,6 +50,13 @@ pub fn user_spec(issuer: &TrustedIssuer, claims: &VerifiedClaims) -> Option<User
     })
 }
 
+/// Whether a token carries every claim that the issuer maps to roles or groups, so that what it does not list is lost.
+pub fn says_all(issuer: &TrustedIssuer, claims: &VerifiedClaims) -> bool {
+    let mapping = &issuer.spec.claims;
+    let mut paths = mapping.roles.iter().chain(&mapping.groups);
+    paths.all(|path| claim_at(claims.claims(), path).is_some())
+}
+
 /// SECURITY: an outside value becomes a built-in role only where the issuer's map says so.
 fn roles(issuer: &TrustedIssuer, values: Vec<String>) -> BTreeSet<Name> {
     let map = &issuer.spec.claims.role_map;

@@ -318,6 +318,7 @@ mod tests {
             audiences: vec!["chancery".to_owned()],
             keys: KeySource::Discovery,
             claims: chancery_core::issuer::ClaimMapping::default(),
+            assertions: Vec::new(),
             sign_in: None,
         };
         SubjectToken::User {

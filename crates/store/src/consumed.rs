@@ -11,16 +11,22 @@ pub enum ConsumedKind {
     ClientAssertion,
     /// The `jti` of a user's proof for a management token.
     UserAssertion,
+    /// The `jti` of an assertion that is a grant.
+    Grant,
 }
 
 /// The label of a consumption that was not the first.
 pub const REPLAYED: &str = "replayed";
+/// The same for an assertion that is a grant: it is the grant that is refused, and not the client.
+pub const GRANT_REPLAYED: &str = "grant_replayed";
 
-/// Consumes a thing by the SHA-256 of what names it. Fails with [`REPLAYED`] if it was consumed before.
+/// Consumes a thing by the SHA-256 of what names it. Fails with [`REPLAYED`] or [`GRANT_REPLAYED`] if it was consumed
+/// before.
 pub fn consume(tenant: TenantId, kind: ConsumedKind, digest: &[u8; 32], expires_at: Timestamp) -> Statement {
-    let word = match kind {
-        ConsumedKind::ClientAssertion => "client_assertion",
-        ConsumedKind::UserAssertion => "user_assertion",
+    let (word, label) = match kind {
+        ConsumedKind::ClientAssertion => ("client_assertion", REPLAYED),
+        ConsumedKind::UserAssertion => ("user_assertion", REPLAYED),
+        ConsumedKind::Grant => ("grant", GRANT_REPLAYED),
     };
     let params = vec![
         Value::id(tenant),
@@ -28,7 +34,7 @@ pub fn consume(tenant: TenantId, kind: ConsumedKind, digest: &[u8; 32], expires_
         Value::from(digest),
         Value::from(expires_at),
     ];
-    Statement::new(&CONSUME, params, Expect::Unique, REPLAYED)
+    Statement::new(&CONSUME, params, Expect::Unique, label)
 }
 
 /// Forgets what has ended by itself.

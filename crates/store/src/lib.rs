@@ -20,6 +20,7 @@ pub mod connected_account;
 mod connection;
 pub mod consumed;
 mod delegation;
+pub mod device_code;
 pub mod enrolment;
 pub mod event;
 mod grant;
@@ -72,6 +73,7 @@ pub fn queries() -> Vec<&'static Sql> {
         client::QUERIES,
         connected_account::QUERIES,
         consumed::QUERIES,
+        device_code::QUERIES,
         enrolment::QUERIES,
         event::QUERIES,
         grant::QUERIES,

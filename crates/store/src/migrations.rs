@@ -70,4 +70,9 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "rules by parent",
         sql: Sql::same(include_str!("../migrations/0012_rules_by_parent.sql")),
     },
+    Migration {
+        number: 14,
+        name: "device codes",
+        sql: Sql::same(include_str!("../migrations/0014_device_codes.sql")),
+    },
 ];

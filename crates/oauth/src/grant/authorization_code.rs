@@ -114,7 +114,8 @@ fn claim<'a>(
     }
 }
 
-fn carried(target: &Target, scope: &str) -> Result<Authority, OAuthError> {
+/// What a scope text means at a target.
+pub(super) fn carried(target: &Target, scope: &str) -> Result<Authority, OAuthError> {
     const MALFORMED: OAuthError = OAuthError::new(ErrorCode::InvalidScope, "scope is malformed");
     match target {
         Target::Chancery | Target::Handover(_) if scope.is_empty() => Ok(Authority::default()),

@@ -4,6 +4,7 @@
 pub mod approved;
 pub mod authorization_code;
 pub mod client_credentials;
+pub mod jwt_bearer;
 pub mod token_exchange;
 
 use crate::authentication::{AuthenticatedClient, guard, link};

@@ -177,6 +177,21 @@ impl<'a> Profile<'a> {
         }
     }
 
+    /// A trusted issuer's assertion about a person, as a grant (RFC 7523 §3): for us alone, by our issuer (7523bis), short,
+    /// and with an id, since it is used once.
+    pub const fn assertion(issuer: &'a str, our_issuer: &'a str) -> Self {
+        Self {
+            required: &["iss", "sub", "aud", "exp", "iat", "jti"],
+            max_lifetime: Some(HOUR),
+            leeway: OUTSIDE_SKEW,
+            ..Self::new(
+                TypeRule::AbsentOr(&["JWT", "authorization-grant+jwt"]),
+                IssuerRule::Exactly(issuer),
+                AudienceRule::Sole(our_issuer),
+            )
+        }
+    }
+
     /// An identity assertion authorization grant (ID-JAG draft -04 §3).
     pub const fn id_jag(issuer: &'a str, our_issuer: &'a str) -> Self {
         Self {

@@ -229,7 +229,7 @@ fn challenge(rest: &mut Parameters) -> Result<String, OAuthError> {
 }
 
 /// Scopes of the resource, and what is about the person.
-fn scopes(scope: Option<&str>) -> (Option<String>, Vec<String>) {
+pub(super) fn scopes(scope: Option<&str>) -> (Option<String>, Vec<String>) {
     let Some(scope) = scope else {
         return (None, Vec::new());
     };
@@ -241,7 +241,7 @@ fn scopes(scope: Option<&str>) -> (Option<String>, Vec<String>) {
     (rest, identity.into_iter().map(str::to_owned).collect())
 }
 
-fn resource(rest: &mut Parameters) -> Result<Option<ResourceUri>, OAuthError> {
+pub(super) fn resource(rest: &mut Parameters) -> Result<Option<ResourceUri>, OAuthError> {
     const ONE: OAuthError = OAuthError::new(
         ErrorCode::InvalidTarget,
         "a token has one audience: name one resource",

@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod backchannel;
 pub mod client;
+pub mod device;
 pub mod introspection;
 pub mod revocation;
 pub mod token;

@@ -47,6 +47,16 @@ pub enum GrantRequest {
         /// What kind it is.
         subject_token_type: SubjectTokenType,
     },
+    /// RFC 7523 §2.1: a trusted issuer's assertion about a person.
+    JwtBearer {
+        /// The assertion.
+        assertion: Secret<String>,
+    },
+    /// RFC 8628 §3.4: what a device asked for, once a person has answered.
+    DeviceCode {
+        /// The device's own code.
+        device_code: Secret<String>,
+    },
     /// OpenID Connect CIBA §10.1: what was asked for before, once people have answered.
     Ciba {
         /// The handle of the request.
@@ -82,6 +92,8 @@ impl GrantRequest {
         match self {
             Self::ClientCredentials => ClientGrant::ClientCredentials,
             Self::TokenExchange { .. } => ClientGrant::TokenExchange,
+            Self::JwtBearer { .. } => ClientGrant::JwtBearer,
+            Self::DeviceCode { .. } => ClientGrant::DeviceCode,
             Self::Ciba { .. } => ClientGrant::Ciba,
             Self::AuthorizationCode { .. } => ClientGrant::AuthorizationCode,
             Self::RefreshToken { .. } => ClientGrant::RefreshToken,
@@ -101,21 +113,21 @@ impl TokenRequest {
             urn::CLIENT_CREDENTIALS => GrantRequest::ClientCredentials,
             urn::TOKEN_EXCHANGE => exchange(&mut form)?,
             urn::CIBA => GrantRequest::Ciba {
-                auth_req_id: form
-                    .take_secret("auth_req_id")
-                    .ok_or_else(|| OAuthError::invalid_request("auth_req_id is missing"))?,
+                auth_req_id: secret(&mut form, "auth_req_id", "auth_req_id is missing")?,
+            },
+            urn::JWT_BEARER => GrantRequest::JwtBearer {
+                assertion: secret(&mut form, "assertion", "assertion is missing")?,
+            },
+            urn::DEVICE_CODE => GrantRequest::DeviceCode {
+                device_code: secret(&mut form, "device_code", "device_code is missing")?,
             },
             urn::AUTHORIZATION_CODE => GrantRequest::AuthorizationCode {
-                code: form
-                    .take_secret("code")
-                    .ok_or_else(|| OAuthError::invalid_request("code is missing"))?,
+                code: secret(&mut form, "code", "code is missing")?,
                 redirect_uri: form.take("redirect_uri"),
                 code_verifier: form.take("code_verifier"),
             },
             urn::REFRESH_TOKEN => GrantRequest::RefreshToken {
-                refresh_token: form
-                    .take_secret("refresh_token")
-                    .ok_or_else(|| OAuthError::invalid_request("refresh_token is missing"))?,
+                refresh_token: secret(&mut form, "refresh_token", "refresh_token is missing")?,
             },
             _ => {
                 return Err(OAuthError::new(
@@ -135,10 +147,13 @@ impl TokenRequest {
     }
 }
 
+fn secret(form: &mut Parameters, name: &str, missing: &'static str) -> Result<Secret<String>, OAuthError> {
+    form.take_secret(name)
+        .ok_or_else(|| OAuthError::invalid_request(missing))
+}
+
 fn exchange(form: &mut Parameters) -> Result<GrantRequest, OAuthError> {
-    let subject_token = form
-        .take_secret("subject_token")
-        .ok_or_else(|| OAuthError::invalid_request("subject_token is missing"))?;
+    let subject_token = secret(form, "subject_token", "subject_token is missing")?;
     let kind = form.require("subject_token_type", "subject_token_type is missing")?;
     let subject_token_type = match kind.as_str() {
         urn::TOKEN_TYPE_ACCESS_TOKEN => SubjectTokenType::AccessToken,

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod backchannel;
 pub mod broker;
+pub mod device;
 pub mod error;
 pub mod health;
 pub mod log;
@@ -38,6 +39,7 @@ pub fn router(app: Arc<App>) -> Router {
                 .layer(DefaultBodyLimit::max(registration::MAX_BODY)),
         )
         .route("/bc-authorize", post(backchannel::authenticate))
+        .route("/device_authorization", post(device::authorize))
         .route("/introspect", post(oauth::introspect))
         .route("/revoke", post(oauth::revoke))
         .route("/jwks", get(oauth::jwks))

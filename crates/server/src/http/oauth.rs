@@ -38,6 +38,8 @@ pub async fn token(
             GrantRequest::ClientCredentials => "client_credentials",
             GrantRequest::TokenExchange { .. } => "token_exchange",
             GrantRequest::Ciba { .. } => "ciba",
+            GrantRequest::DeviceCode { .. } => "device_code",
+            GrantRequest::JwtBearer { .. } => "jwt_bearer",
             GrantRequest::AuthorizationCode { .. } => "authorization_code",
             GrantRequest::RefreshToken { .. } => "refresh_token",
         };

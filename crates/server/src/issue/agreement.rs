@@ -1,4 +1,5 @@
-//! Tokens on what a person agreed to: by the code of the agreement (RFC 6749 §4.1.3), or by a refresh token (§6).
+//! Tokens on what a person agreed to: by the code of the agreement (RFC 6749 §4.1.3), by a device's own code (RFC 8628
+//! §3.4), or by a refresh token (RFC 6749 §6).
 //!
 //! Both stand on a family. A second use of a code, or of a refresh token but for a lost reply, ends the family and all
 //! that was issued in it (RFC 9700 §2.2.2, §4.14.2); what says so is in the batch of the first use.
@@ -7,6 +8,7 @@ use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::directory::lineage;
 use crate::error::Failure;
+use crate::issue::device;
 use crate::issue::refresh::{self, Redeeming};
 use crate::issue::target;
 use crate::people::code::{self, CodeContent};
@@ -47,6 +49,8 @@ pub enum Presented<'a> {
         /// What proves that the client began the request.
         code_verifier: Option<&'a str>,
     },
+    /// A device's own code.
+    Device(&'a Secret<String>),
     /// A refresh token.
     Refresh(&'a Secret<String>),
 }
@@ -93,6 +97,10 @@ pub async fn propose(
                 by_code(app, served, client, (code.expose_secret(), said), context.now).await?;
             (redeemed, relied, GrantType::AuthorizationCode)
         }
+        Presented::Device(code) => {
+            let (redeemed, relied) = device::by_code(app, served, client, code, context.now).await?;
+            (redeemed, relied, GrantType::DeviceCode)
+        }
         Presented::Refresh(token) => {
             let (redeemed, relied) = refresh::by_token(app, served, client, token, context.now).await?;
             (redeemed, relied, GrantType::RefreshToken)
@@ -138,20 +146,46 @@ async fn by_code(
     if content.client != client.client().id {
         return Err(INVALID.into());
     }
-    let instead = ended(app, served, client, stored.family, now)?;
     if stored.is_redeemed {
-        end(app, served, stored.family, instead, now).await?;
-        return Err(INVALID.into());
+        return again(app, served, client, stored.family, now).await;
     }
     if now >= stored.expires_at || content.redirect_uri.as_deref() != redirect_uri {
         return Err(INVALID.into());
     }
-    check_verifier(&content.code_challenge, verifier)?;
+    check_verifier(content.code_challenge.as_deref().ok_or(INVALID)?, verifier)?;
+    let spend = store::redeem_code(tenant, &digest, now);
+    begin(app, served, client, (stored.family, content), spend, now).await
+}
+
+/// The answer to a code that was redeemed before: what was issued on it ends.
+pub(super) async fn again<T>(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    family: TokenFamilyId,
+    now: Timestamp,
+) -> Result<T, Failure> {
+    let statements = ended(app, served, client, family, now)?;
+    end(app, served, family, statements, now).await?;
+    Err(INVALID.into())
+}
+
+/// Begins the family of what was agreed to, if what it hangs on is as it was. `spend` redeems the code, once.
+pub(super) async fn begin(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    (id, content): (TokenFamilyId, CodeContent),
+    spend: Statement,
+    now: Timestamp,
+) -> Result<(Redeemed, Vec<Guard>), Failure> {
+    let tenant = served.tenant.id;
     let relied = lineage::check(app, tenant, &content.lineage)
         .await?
         .ok_or(INVALID)?;
 
-    let family = family(app, served, (stored.family, &content), now).await?;
+    let instead = ended(app, served, client, id, now)?;
+    let family = family(app, served, (id, &content), now).await?;
     let caller = Caller {
         actor: actor(client),
         manager: Manager::Agent {
@@ -162,7 +196,7 @@ async fn by_code(
     };
     let insert = record::insert(tenant, &family);
     let work = change::recorded(app, served, &caller, &family, (Change::Created, insert))?;
-    let mut statements = vec![store::redeem_code(tenant, &digest, now)];
+    let mut statements = vec![spend];
     statements.extend(work.statements);
     let refresh_token = refresh::begin(served, client, &family, now).map(|(token, statement)| {
         statements.push(statement);

@@ -39,6 +39,15 @@ impl Asking {
         }
     }
 
+    /// For a person who was proved just now.
+    pub(super) const fn of_person(target: Target) -> Self {
+        Self {
+            basis: Basis::Person,
+            target,
+            end: None,
+        }
+    }
+
     /// An exchange. A person's token may be over when people answer: who the person is was proved, and everything
     /// else is looked at again. A token of ours must still be good.
     pub(super) fn of_subject(subject: &SubjectToken, target: Target) -> Self {

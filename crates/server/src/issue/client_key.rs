@@ -73,6 +73,7 @@ fn place(client: &Client, uri: &str) -> TrustedIssuer {
             keys: KeySource::JwksUri(uri.to_owned()),
             audiences: Vec::new(),
             claims: ClaimMapping::default(),
+            assertions: Vec::new(),
             sign_in: None,
         },
     }

@@ -3,8 +3,10 @@
 pub mod agreement;
 pub mod arrival;
 mod asking;
+mod assertion;
 pub mod authenticate;
 mod client_key;
+mod device;
 pub mod flood;
 pub mod id_token;
 pub mod introspect;

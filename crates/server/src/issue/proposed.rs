@@ -6,16 +6,20 @@ use crate::approve::redeem::{self, Redemption};
 use crate::error::Failure;
 use crate::issue::agreement::{self, Presented, Redeemed};
 use crate::issue::asking::Asking;
+use crate::issue::assertion;
 use crate::issue::subject::{self, Found, Learned};
 use crate::issue::target;
 use crate::tenants::Served;
 use chancery_core::id::{DecisionId, DelegationId, Id as _};
 use chancery_core::proposal::Proposal;
+use chancery_core::secret::Secret;
 use chancery_core::time::Timestamp;
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::error::OAuthError;
+use chancery_oauth::grant::jwt_bearer::{self, AssertedUser};
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
+use chancery_store::Statement;
 
 /// A proposal, and what is to be done around the decision on it.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Proposed {
     pub(super) redemption: Option<Redemption>,
     /// The use of a code or a refresh token.
     pub(super) redeemed: Option<Redeemed>,
+    /// What else is used once with the token.
+    pub(super) spends: Vec<Statement>,
 }
 
 impl Proposed {
@@ -41,6 +47,7 @@ impl Proposed {
             asking: None,
             redemption: None,
             redeemed: None,
+            spends: Vec::new(),
         }
     }
 }
@@ -81,14 +88,15 @@ pub(super) async fn propose(
             agreed(app, served, client, presented, (request, context)).await
         }
         GrantRequest::RefreshToken { refresh_token } => {
-            agreed(
-                app,
-                served,
-                client,
-                Presented::Refresh(refresh_token),
-                (request, context),
-            )
-            .await
+            let presented = Presented::Refresh(refresh_token);
+            agreed(app, served, client, presented, (request, context)).await
+        }
+        GrantRequest::JwtBearer { assertion } => {
+            asserted(app, served, client, assertion, (request, context)).await
+        }
+        GrantRequest::DeviceCode { device_code } => {
+            let presented = Presented::Device(device_code);
+            agreed(app, served, client, presented, (request, context)).await
         }
         GrantRequest::ClientCredentials => of_itself(app, request, client, context).await,
         GrantRequest::TokenExchange {
@@ -141,6 +149,39 @@ async fn exchanged(
     Ok(Proposed {
         asking: Some(Asking::of_subject(subject, target)),
         learned: found.learned,
+        ..Proposed::of(proposal)
+    })
+}
+
+async fn asserted(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    assertion: &Secret<String>,
+    (request, context): (&TokenRequest, RequestContext<'_>),
+) -> Result<Proposed, Failure> {
+    // SECURITY: an assertion is not bound to who brings it; a client that proves nothing could be anybody.
+    if client.client().spec.method.is_public() {
+        return Err(OAuthError::unauthorized_client().into());
+    }
+    let tenant = context.tenant.id;
+    let found = assertion::find(app, served, client, assertion, context.now).await?;
+    let target = target::find(app, tenant, &found.bounds.target(&request.target)?).await?;
+    let scope = request.scope.as_deref();
+    let ends = (client.agent().name.clone(), Some(found.user.user.name.clone()));
+    let named = scope.or(found.bounds.scope.as_deref());
+    let directory = target::directory_for(app, tenant, client, ends, (&target, named)).await?;
+    let user = AssertedUser {
+        user: &found.user,
+        issuer: &found.issuer,
+        expires_at: found.expires_at,
+        bounds: &found.bounds,
+    };
+    let proposal = jwt_bearer::jwt_bearer(context, client, &user, &target, scope, &directory)?;
+    Ok(Proposed {
+        asking: Some(Asking::of_person(target)),
+        learned: found.learned,
+        spends: vec![found.spend],
         ..Proposed::of(proposal)
     })
 }

@@ -190,6 +190,23 @@ pub async fn current_user(
     Ok(learned(tenant, user, (Change::Updated, update)))
 }
 
+/// The person as stored, if they are known.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn stated(
+    app: &App,
+    tenant: TenantId,
+    spec: &UserSpec,
+) -> Result<Option<VerifiedUser>, Failure> {
+    let key = user_key(&spec.issuer, &spec.subject);
+    let stored = app.directory.users.find_by_key(tenant, key).await?;
+    Ok(stored.map(|user| VerifiedUser {
+        guard: Some(guard(Noun::User, &user)),
+        user,
+    }))
+}
+
 /// The statement itself asserts what was read; a guard on the same row would wait for itself.
 fn learned(
     tenant: TenantId,

@@ -10,7 +10,7 @@ use crate::issue::asking::ask;
 use crate::issue::proposed::{Proposed, propose};
 use crate::issue::refusal::{decision_part, refuse, seen, spend};
 use crate::issue::subject::Learned;
-use crate::issue::{authenticate, id_token, subject};
+use crate::issue::{assertion, authenticate, id_token, subject};
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -25,6 +25,7 @@ use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, SingleUse};
 use chancery_oauth::claims::scope_text;
+use chancery_oauth::error::OAuthError;
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_oauth::urn;
 use chancery_policy::{Permit, Verdict, decide};
@@ -132,6 +133,7 @@ async fn attempt(
         asking,
         redemption,
         redeemed,
+        spends,
     } = match propose(app, served, request, client, now).await {
         Ok(proposed) => proposed,
         Err(failure) => return Err(spend(app, served, client, failure, arrival).await?),
@@ -157,7 +159,7 @@ async fn attempt(
     }
 
     // 4. Record: nothing leaves before this is durable.
-    let mut batch = batch(app, served, client, &permit, learned, now)?;
+    let mut batch = batch(app, served, client, &permit, learned, now)?.extend(spends);
     if let Some(redemption) = &redemption {
         batch = batch.extend(redemption.statements(app, served, by(client, &permit), now)?);
     }
@@ -178,9 +180,9 @@ async fn attempt(
             return refuse(app, served, client, spent, learned, arrival).await;
         }
         Outcome::Refused {
-            label: approval::SPENT,
+            label: label @ (consumed::GRANT_REPLAYED | approval::SPENT),
             ..
-        } => return Err(spend(app, served, client, redeem::UNKNOWN.into(), arrival).await?),
+        } => return Err(spend(app, served, client, used_before(label).into(), arrival).await?),
         Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }
 
@@ -215,6 +217,15 @@ fn sign(
         refresh_token: refresh_token.map(|token| token.expose_secret().clone()),
         id_token,
     })
+}
+
+/// The answer to what somebody used a moment ago.
+fn used_before(label: &str) -> OAuthError {
+    if label == consumed::GRANT_REPLAYED {
+        assertion::INVALID
+    } else {
+        redeem::UNKNOWN
+    }
 }
 
 /// What is recorded when the budget of a grant is used up.

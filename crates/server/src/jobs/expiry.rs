@@ -8,7 +8,7 @@ use crate::issue::flood;
 use crate::limits::refused;
 use crate::registration::overdue;
 use chancery_core::time::Ttl;
-use chancery_store::{authorization, change, consumed, idempotency, refresh_token, sign_in};
+use chancery_store::{authorization, change, consumed, device_code, idempotency, refresh_token, sign_in};
 
 /// Runs once.
 ///
@@ -24,6 +24,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .push(idempotency::prune(now))
         .push(sign_in::prune(now))
         .extend(authorization::prune(now, now.minus(Ttl::from_days(1))))
+        .push(device_code::prune(now, now.minus(Ttl::from_days(1))))
         .push(refresh_token::prune(now))
         .push(change::prune(now.minus(Ttl::from_days(1))));
     let _ = app.db.commit(batch).await?;

@@ -6,7 +6,7 @@
 
 mod meter;
 pub mod refused;
-mod registration;
+mod share;
 
 use crate::metrics::Metrics;
 use chancery_core::id::{AgentId, ClientId, Id as _, ResourceId, TenantId, UserId};
@@ -145,6 +145,10 @@ pub enum Limit {
     Token,
     /// Registrations of clients from one source, and those of a tenant that wait for an agent.
     Registration,
+    /// Requests of devices for a person's answer.
+    Device,
+    /// Codes of devices that people try.
+    UserCode,
 }
 
 impl Limit {
@@ -157,6 +161,8 @@ impl Limit {
             Self::Tenant => "tenant",
             Self::Token => "token",
             Self::Registration => "registration",
+            Self::Device => "device",
+            Self::UserCode => "user_code",
         }
     }
 }
@@ -201,7 +207,7 @@ pub struct Limits {
     /// What was refused and not told of yet.
     pub(crate) refusals: Refusals,
     metrics: Arc<Metrics>,
-    registrations: registration::Registrations,
+    shares: share::Shares,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -248,7 +254,7 @@ impl Limits {
             meters: Cache::new(MOST_METERS),
             refusals: Refusals::default(),
             metrics,
-            registrations: registration::Registrations::default(),
+            shares: share::Shares::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::code::{self, Agreed};
 use super::offer::{self, Asked, Offer, OfferError};
+use super::pending::{self, Pending};
 use super::session::SignedIn;
 use crate::app::App;
 use crate::error::Failure;
@@ -20,9 +21,7 @@ use chancery_oauth::authentication::ClientFacts;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::request::authorize::{AuthorizationRequest, OpenedRequest};
 use chancery_oauth::sign_in::SignInWishes;
-use chancery_store::authorization::{self as store};
-use chancery_store::{Outcome, Statement, guard as guards, record as records};
-use serde::{Deserialize, Serialize};
+use chancery_store::{Statement, guard as guards, record as records};
 
 /// Where the browser goes next.
 #[derive(Debug)]
@@ -47,15 +46,6 @@ pub enum AuthorizeError {
     /// This node cannot answer.
     #[error(transparent)]
     Failure(#[from] Failure),
-}
-
-/// A request as it waits for an answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
-    /// The client, as it named itself.
-    pub client_id: String,
-    /// What it asks for.
-    pub request: AuthorizationRequest,
 }
 
 /// A request whose client and redirect URI are certain.
@@ -174,7 +164,7 @@ async fn decided(
         is_known(app, served, signed_in, certain).await?
     };
     if is_agreed && !request.prompt.consent {
-        let pending = pending(certain);
+        let pending = Pending::of_request(&certain.client_id, request);
         let agreed = agreed(&offer, granted(&offer));
         let about = (&certain.client, &pending);
         let issued = code::issue(
@@ -191,8 +181,9 @@ async fn decided(
     if request.prompt.none {
         return Err(OAuthError::new(ErrorCode::ConsentRequired, "the person must agree").into());
     }
+    let pending = Pending::of_request(&certain.client_id, request);
     Ok(Next::Consent(
-        wait(app, served, signed_in, &pending(certain), now).await?,
+        pending::wait(app, served, signed_in, &pending, now).await?,
     ))
 }
 
@@ -242,36 +233,6 @@ async fn is_known(
     }))
 }
 
-fn pending(certain: &Certain) -> Pending {
-    Pending {
-        client_id: certain.client_id.clone(),
-        request: certain.request.clone(),
-    }
-}
-
-/// Stores the request until the person answers.
-async fn wait(
-    app: &App,
-    served: &Served,
-    signed_in: &SignedIn,
-    pending: &Pending,
-    now: Timestamp,
-) -> Result<AuthorizationRequestId, Failure> {
-    let id = AuthorizationRequestId::generate(now, &*app.random);
-    let text = serde_json::to_string(pending).map_err(Failure::internal)?;
-    let key = (id, signed_in.session.id);
-    let batch = app.batch(now).push(store::insert_request(
-        served.tenant.id,
-        key,
-        &text,
-        now.plus(LIFETIME),
-    ));
-    match app.commit(batch, &[]).await? {
-        Outcome::Committed => Ok(id),
-        Outcome::Refused { .. } => Err(Failure::Stale("the request could not be kept")),
-    }
-}
-
 /// Scopes that are granted now.
 fn granted(offer: &Offer) -> Authority {
     let mut authority = Authority::default();
@@ -291,7 +252,7 @@ pub(super) fn agreed(offer: &Offer, authority: Authority) -> Agreed {
 }
 
 /// Where an error goes.
-pub(super) fn error_location(served: &Served, request: &AuthorizationRequest, error: &OAuthError) -> String {
+fn error_location(served: &Served, request: &AuthorizationRequest, error: &OAuthError) -> String {
     location(
         served,
         (&request.redirect.uri, request.state.as_deref()),
@@ -359,5 +320,3 @@ pub(super) fn asserted(served: &Served, relied: &[Guard]) -> Vec<Statement> {
     }
     guards::statements(served.tenant.id, &once)
 }
-
-const LIFETIME: Ttl = Ttl::from_minutes(10);

@@ -1,10 +1,13 @@
-//! Authorization codes: opaque, kept as digests, good for sixty seconds and once (RFC 6749 §4.1.2, RFC 9700 §2.1.1).
+//! What a person agreed to, for the client to redeem once: an authorization code, opaque, kept as its digest, good for
+//! sixty seconds (RFC 6749 §4.1.2, RFC 9700 §2.1.1), or the device code that the client has already (RFC 8628 §3.5).
 
-use super::authorize::{Pending, answered, asserted, location};
+use super::authorize::{answered, asserted, location};
+use super::device;
 use super::offer;
+use super::pending::{AnswerTo, Pending};
 use super::session::SignedIn;
 use crate::app::App;
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 use crate::record;
 use crate::setup::sha256;
 use crate::tenants::Served;
@@ -51,8 +54,8 @@ pub struct CodeContent {
     pub session: SessionId,
     /// The redirect URI, if the token request must say it again.
     pub redirect_uri: Option<String>,
-    /// The digest of the client's verifier.
-    pub code_challenge: String,
+    /// The digest of the client's verifier; every authorization code has one.
+    pub code_challenge: Option<String>,
     /// Stands in the ID token.
     pub nonce: Option<String>,
     /// Where the token will be used.
@@ -71,7 +74,8 @@ pub struct CodeContent {
     pub lineage: Lineage,
 }
 
-/// Issues a code with whatever else the answer changes, in one batch, and gives where the browser goes with it.
+/// Issues a code, or lets the device's own be redeemed, with whatever else the answer changes, in one batch; gives where
+/// the browser goes then.
 ///
 /// # Errors
 /// A request that was answered before; a fact that changed; the database's.
@@ -84,45 +88,48 @@ pub async fn issue(
     now: Timestamp,
 ) -> Result<String, Failure> {
     let tenant = served.tenant.id;
-    let code = generate(PREFIX, &*app.random);
     let content = content(app, served, signed_in, (client, pending), &agreed).await?;
     let content = serde_json::to_string(&content).map_err(Failure::internal)?;
     let family = TokenFamilyId::generate(now, &*app.random);
+    let (kept, onward) = match &pending.answer {
+        AnswerTo::Redirect { redirect, state, .. } => {
+            let code = generate(PREFIX, &*app.random);
+            let digest = digest(code.expose_secret());
+            let redirect = (redirect.uri.as_str(), state.as_deref());
+            (
+                store::insert_code(tenant, &digest, (family, &content), now.plus(LIFETIME)),
+                location(served, redirect, Ok(code.expose_secret())),
+            )
+        }
+        AnswerTo::Device(asks) => (
+            device::agreed(served, asks, (family, &content), now),
+            device::ALLOWED_PATH.to_owned(),
+        ),
+    };
     let event = answered(app, served, signed_in, client, EventOutcome::Ok, now);
     let mut batch = app.batch(now);
     for guard in asserted(served, &agreed.guards) {
         batch = batch.guard(guard);
     }
-    let batch = batch
-        .extend(statements)
-        .push(store::insert_code(
-            tenant,
-            &digest(code.expose_secret()),
-            (family, &content),
-            now.plus(LIFETIME),
-        ))
-        .push(record::statement(served.keys.seal(), &event, &*app.random)?);
+    let batch = batch.extend(statements).push(kept).push(record::statement(
+        served.keys.seal(),
+        &event,
+        &*app.random,
+    )?);
     match app.commit(batch, &changed).await? {
-        Outcome::Committed => {}
+        Outcome::Committed => Ok(onward),
         Outcome::Refused {
             label: store::ANSWERED,
             ..
-        } => {
-            return Err(Failure::Refused(crate::error::Refusal::Conflict(
-                "this request".to_owned(),
-            )));
-        }
+        } => Err(Refusal::Conflict("this request".to_owned()).into()),
         Outcome::Refused { .. } => {
             for guard in &agreed.guards {
                 app.directory.forget(tenant, guard.noun, guard.id);
             }
             app.tenants.reload_one(&app.db, tenant).await?;
-            return Err(Failure::Stale("what was asked changed meanwhile; try again"));
+            Err(Failure::Stale("what was asked changed meanwhile; try again"))
         }
     }
-    let request = &pending.request;
-    let redirect = (request.redirect.uri.as_str(), request.state.as_deref());
-    Ok(location(served, redirect, Ok(code.expose_secret())))
 }
 
 async fn content(
@@ -132,7 +139,7 @@ async fn content(
     (client, pending): (&ClientFacts, &Pending),
     agreed: &Agreed,
 ) -> Result<CodeContent, Failure> {
-    let request = &pending.request;
+    let asked = &pending.asked;
     let issuer = offer::issuer(app, served, signed_in).await?;
     let session = &signed_in.session;
     let mut lineage: Lineage = [
@@ -148,12 +155,25 @@ async fn content(
         lineage.push(link(Noun::Blueprint, blueprint));
     }
     // What was asked for in the person's absence outlives the session (OpenID Connect Core §11).
-    if !request.identity.iter().any(|scope| scope == OFFLINE) {
+    if !asked.identity.iter().any(|scope| scope == OFFLINE) {
         lineage.push(link(Noun::Session, session));
     }
     let scope = match &agreed.target {
         Target::Resource(resource) => agreed.authority.scopes_at(&resource.name).to_string(),
         Target::Chancery | Target::Handover(_) => agreed.authority.to_string(),
+    };
+    let (redirect_uri, code_challenge, nonce) = match &pending.answer {
+        AnswerTo::Redirect {
+            redirect,
+            code_challenge,
+            nonce,
+            ..
+        } => (
+            redirect.was_sent.then(|| redirect.uri.clone()),
+            Some(code_challenge.clone()),
+            nonce.clone(),
+        ),
+        AnswerTo::Device(_) => (None, None, None),
     };
     Ok(CodeContent {
         client: client.client.id,
@@ -162,12 +182,12 @@ async fn content(
         user: signed_in.user.name.clone(),
         issuer: issuer.name.clone(),
         session: session.id,
-        redirect_uri: request.redirect.was_sent.then(|| request.redirect.uri.clone()),
-        code_challenge: request.code_challenge.clone(),
-        nonce: request.nonce.clone(),
-        resource: request.resource.clone(),
+        redirect_uri,
+        code_challenge,
+        nonce,
+        resource: asked.resource.clone(),
         scope,
-        identity: request.identity.clone(),
+        identity: asked.identity.clone(),
         authenticated_at: session.spec.authenticated_at,
         acr: session.spec.acr.clone(),
         amr: session.spec.amr.clone(),

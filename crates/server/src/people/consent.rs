@@ -1,9 +1,11 @@
 //! Consent: the person sees exactly what a client asks for, takes away what is too much, says for how long, and that
 //! becomes a grant and a code in one batch. A request is answered once, in the session that it was shown in.
 
-use super::authorize::{Pending, agreed, answered, error_location};
+use super::authorize::{agreed, answered, location};
 use super::code;
+use super::device;
 use super::offer::{self, Asked, Offer, OfferError};
+use super::pending::{AnswerTo, Pending};
 use super::session::SignedIn;
 use crate::app::App;
 use crate::directory::change::{self, Caller};
@@ -68,7 +70,8 @@ pub async fn load(
     let key = (id, signed_in.session.id);
     let found = store::find_request(&app.db, served.tenant.id, key, now).await;
     let text = found.map_err(Failure::from)?.ok_or_else(gone)?;
-    let pending: Pending = serde_json::from_str(&text).map_err(Failure::internal)?;
+    // What a version before kept in another form is over.
+    let pending: Pending = serde_json::from_str(&text).map_err(|_| gone())?;
     let arrival = Arrival {
         now,
         // Not known here, and looked at only where a client's document is read again.
@@ -77,8 +80,8 @@ pub async fn load(
     let client = offer::client(app, served, &pending.client_id, arrival).await?;
     let asked = Asked {
         client: &client,
-        resource: pending.request.resource.as_ref(),
-        scope: pending.request.scope.as_deref(),
+        resource: pending.asked.resource.as_ref(),
+        scope: pending.asked.scope.as_deref(),
     };
     let offer = offer::offer(app, served, signed_in, asked, now).await?;
     Ok(Question {
@@ -162,12 +165,19 @@ async fn deny(
         now,
     );
     let recorded = record::statement(served.keys.seal(), &event, &*app.random)?;
-    let batch = app.batch(now).push(once).push(recorded);
-    match app.commit(batch, &[]).await? {
-        Outcome::Committed => {
+    let mut batch = app.batch(now).push(once).push(recorded);
+    let onward = match &question.pending.answer {
+        AnswerTo::Redirect { redirect, state, .. } => {
             let error = OAuthError::new(ErrorCode::AccessDenied, "the person said no");
-            Ok(error_location(served, &question.pending.request, &error))
+            location(served, (&redirect.uri, state.as_deref()), Err(&error))
         }
+        AnswerTo::Device(asks) => {
+            batch = batch.push(device::denied(served, asks, now));
+            device::DENIED_PATH.to_owned()
+        }
+    };
+    match app.commit(batch, &[]).await? {
+        Outcome::Committed => Ok(onward),
         Outcome::Refused { .. } => Err(gone().into()),
     }
 }

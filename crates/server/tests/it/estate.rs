@@ -213,6 +213,14 @@ impl Estate {
         sign(&self.idp, None, &merged(claims, extra))
     }
 
+    /// What the people's issuer signs for us and nobody else, with a type and claims of the test's own.
+    pub(crate) fn vouched(&self, typ: Option<&str>, extra: Value) -> String {
+        let claims = json!({
+            "iss": IDP, "sub": "alice", "aud": self.base(), "iat": self.now(), "exp": self.now() + 300,
+        });
+        sign(&self.idp, typ, &merged(claims, extra))
+    }
+
     /// A pod's token.
     pub(crate) fn pod(&self, service_account: &str, extra: Value) -> String {
         let claims = json!({

@@ -47,6 +47,8 @@ mod crash;
 #[cfg(test)]
 mod crossing;
 #[cfg(test)]
+mod device;
+#[cfg(test)]
 mod estate;
 #[cfg(test)]
 mod exchange;
@@ -68,6 +70,8 @@ mod inspect;
 mod introspection;
 #[cfg(test)]
 mod issuers;
+#[cfg(test)]
+mod jwt_bearer;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]

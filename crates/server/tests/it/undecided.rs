@@ -296,7 +296,15 @@ const CALL: &str =
     r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"list_accounts","arguments":{}}}"#;
 
 fn request(method: &str, path: &str, authorization: Option<&str>) -> Request<Body> {
-    let is_form = ["/token", "/introspect", "/revoke", "/authorize", "/bc-authorize"].contains(&path);
+    let is_form = [
+        "/token",
+        "/introspect",
+        "/revoke",
+        "/authorize",
+        "/bc-authorize",
+        "/device_authorization",
+    ]
+    .contains(&path);
     let (kind, body) = if is_form {
         (
             "application/x-www-form-urlencoded",

@@ -202,7 +202,11 @@ async fn a_guard_holds_for_its_tenant_and_version_alone(place: TestDb) {
 async fn a_thing_is_consumed_once_among_many_at_once(place: TestDb) {
     let db = open(&place).await;
     for of in [tenant(1), tenant(2)] {
-        for kind in [ConsumedKind::ClientAssertion, ConsumedKind::UserAssertion] {
+        for kind in [
+            ConsumedKind::ClientAssertion,
+            ConsumedKind::UserAssertion,
+            ConsumedKind::Grant,
+        ] {
             let tries = (0..8).map(|_| {
                 let db = db.clone();
                 tokio::spawn(async move {

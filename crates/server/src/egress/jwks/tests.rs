@@ -148,6 +148,7 @@ fn issuer(url: &str, keys: KeySource) -> TrustedIssuer {
             keys,
             audiences: vec!["chancery".to_owned()],
             claims: ClaimMapping::default(),
+            assertions: Vec::new(),
             sign_in: None,
         },
     }

@@ -10,6 +10,7 @@ use crate::error::{Failure, Refusal};
 use crate::people::consent::{self, Allowed, Reply};
 use crate::people::missing_grant;
 use crate::people::offer::{Offer, OfferError};
+use crate::people::pending::{AnswerTo, DeviceAsks};
 use askama::Template;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
@@ -39,6 +40,15 @@ struct ConsentPage {
     scopes: Vec<OfferedScope>,
     not_offered: usize,
     identity: Vec<&'static str>,
+    device: Option<DeviceShown>,
+}
+
+/// A device that asks, and how it can be told from another's.
+#[derive(Debug)]
+struct DeviceShown {
+    user_code: Shown,
+    source: Shown,
+    asked_at: String,
 }
 
 #[derive(Debug)]
@@ -73,22 +83,38 @@ pub async fn show(State(app): State<Arc<App>>, visitor: Visitor, Path(id): Path<
         Ok(question) => question,
         Err(error) => return cannot_ask(error),
     };
-    let request = &question.pending.request;
+    let pending = &question.pending;
     let frame = Frame::of(TITLE, &served, &signed_in, "");
     let to = (format!("/consent/{id}"), signed_in.form_token(&served));
-    let identity = request.identity.iter().filter_map(|scope| identity_words(scope));
+    let identity = pending.asked.identity.iter();
+    let (goes_to, device, forms) = match &pending.answer {
+        AnswerTo::Redirect { redirect, .. } => (
+            Some(Shown::new(&host(&redirect.uri))),
+            None,
+            FormAction::OwnAnd(source(&redirect.uri)),
+        ),
+        AnswerTo::Device(asks) => (None, Some(device_shown(asks)), FormAction::Own),
+    };
     let page = ConsentPage {
-        goes_to: Some(Shown::new(&host(&request.redirect.uri))),
-        identity: identity.collect(),
+        goes_to,
+        device,
+        identity: identity.filter_map(|scope| identity_words(scope)).collect(),
         ..page(
             frame,
             to,
             (&question.client, &question.offer),
-            request.resource.is_some(),
+            pending.asked.resource.is_some(),
         )
     };
-    let forms = FormAction::OwnAnd(source(&request.redirect.uri));
     frame::render(StatusCode::OK, &page, &forms)
+}
+
+fn device_shown(asks: &DeviceAsks) -> DeviceShown {
+    DeviceShown {
+        user_code: Shown::new(&asks.user_code),
+        source: Shown::new(&asks.source),
+        asked_at: words::moment(asks.asked_at),
+    }
 }
 
 /// `GET {base}/consent?decision=…`.
@@ -184,6 +210,7 @@ fn page(
         scopes: offer.offered().map(|row| offered(offer, row)).collect(),
         not_offered: offer.not_offered(),
         identity: Vec::new(),
+        device: None,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod authorize;
 pub mod consent;
 pub mod console;
 pub mod cookie;
+pub mod device;
 pub mod forgery;
 pub mod frame;
 pub mod me;
@@ -43,6 +44,9 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
             get(consent::show_missing).post(consent::answer_missing),
         )
         .route("/consent/{id}", get(consent::show).post(consent::answer))
+        .route("/device", get(device::show).post(device::enter))
+        .route("/device/allowed", get(device::allowed))
+        .route("/device/denied", get(device::denied))
         .route("/sign-in", get(sign_in::start))
         .route("/sign-in/callback", get(sign_in::callback))
         .route("/me/agents", get(me::agents))
