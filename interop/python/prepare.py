@@ -90,4 +90,5 @@ def main():
     (folder / "keys.json").write_text(json.dumps(keys), encoding="utf-8")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ use anyhow::bail;
 use chancery_server::listener::{TlsConfig, check_bind};
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, DbError, MIGRATIONS};
+use chancery_server::test_mode;
 use clap::Args;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -33,6 +34,7 @@ pub(crate) async fn run(arguments: DoctorArguments, output: Output) -> anyhow::R
         permissions(&serve),
         proxies(&serve),
     ];
+    checks.extend(serve.test_mode.then(|| test_mode(&serve)));
     checks.extend(database(&serve).await);
     let faults = checks.iter().filter(|check| check.fault.is_some()).count();
     if output.json {
@@ -104,6 +106,15 @@ fn permissions(arguments: &ServeArguments) -> Check {
         Ok(_) | Err(_) => None,
     };
     check("root key permissions", fault)
+}
+
+/// Named loudly even where nothing is wrong with it.
+fn test_mode(arguments: &ServeArguments) -> Check {
+    let has_proxies = !arguments.trusted_proxies.is_empty();
+    let public_url = arguments.public_url.trim_end_matches('/');
+    let fault = test_mode::check(arguments.listen, public_url, has_proxies).err();
+    let fix = "leave out --test-mode; it is for suites of tests on one machine".to_owned();
+    check(test_mode::WARNING, fault.map(|error| (error.to_string(), fix)))
 }
 
 fn proxies(arguments: &ServeArguments) -> Check {

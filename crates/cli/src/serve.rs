@@ -8,6 +8,7 @@ use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, MIGRATIONS};
+use chancery_server::test_mode;
 use clap::Args;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,10 @@ pub(crate) struct ServeArguments {
     /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
     #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
     pub(crate) github_api: String,
+    /// For suites of tests: servers on this machine may be called over http, and `POST {base}/test/ciba` answers for
+    /// people. Refused unless address and public URL are on loopback. Never with anything real.
+    #[arg(long, env = "CHANCERY_TEST_MODE")]
+    pub(crate) test_mode: bool,
     /// The root key that is to replace the present one, while `vault rotate --root` runs.
     #[arg(long, env = "CHANCERY_NEXT_ROOT_KEY_FILE")]
     pub(crate) next_root_key_file: Option<PathBuf>,
@@ -132,11 +137,16 @@ pub(crate) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     logging::start(&arguments.log, json);
     let public_url = arguments.public_url.clone();
     let data = arguments.database.data.clone();
+    let is_test_mode = arguments.test_mode;
     let node = Node::start(config(arguments)?, World::default()).await?;
     if json {
         announce_to_log(&node, &public_url, &data)?;
     } else {
         announce(&node, &public_url);
+    }
+    if is_test_mode && !json {
+        // Whatever level the log has.
+        print::note(test_mode::WARNING);
     }
     stopped().await;
     if json {
@@ -189,6 +199,7 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
         )?,
         approval_mail_to: arguments.approval_mail_to,
         github_api: arguments.github_api,
+        test_mode: arguments.test_mode,
     })
 }
 

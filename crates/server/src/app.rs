@@ -72,6 +72,8 @@ pub struct App {
     pub egress: Arc<Egress>,
     /// The base URL of GitHub's interface, where the ids of repositories are looked up.
     pub github_api: String,
+    /// Whether this node is in test mode.
+    pub test_mode: bool,
     /// Where checkpoints go.
     pub sinks: Sinks,
     /// Where people are told of requests for a yes.

@@ -29,6 +29,7 @@ pub mod roots;
 pub mod setup;
 pub mod sinks;
 pub mod tenants;
+pub mod test_mode;
 pub mod witness;
 pub mod world;
 

@@ -22,6 +22,7 @@ use crate::roots::Roots;
 use crate::setup;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
+use crate::test_mode;
 use crate::witness;
 use crate::world::{SystemClock, SystemRandom};
 use chancery_core::id::{Id as _, NodeId};
@@ -80,6 +81,8 @@ pub struct NodeConfig {
     pub approval_mail_to: Option<String>,
     /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
     pub github_api: String,
+    /// Whether suites of tests may do what nobody else may: see [`crate::test_mode`].
+    pub test_mode: bool,
 }
 
 /// The parts of the world that a test replaces.
@@ -214,10 +217,11 @@ pub async fn open(config: NodeConfig, world: World) -> Result<(Arc<App>, Option<
 /// # Errors
 /// As [`open`].
 pub async fn open_with(
-    config: NodeConfig,
+    mut config: NodeConfig,
     world: World,
     options: Options,
 ) -> Result<(Arc<App>, Option<Secret<String>>), Failure> {
+    test_mode::apply(&mut config)?;
     let (metrics, observer) = Metrics::new();
     let db = Db::open(&config.database, with_observer(options, observer)).await?;
     let opened = on(db.clone(), config, world, metrics).await;
@@ -270,6 +274,7 @@ async fn on(
         egress: egress.clone(),
         channels,
         github_api: config.github_api,
+        test_mode: config.test_mode,
         issuer_keys,
         providers: Providers::new(egress.clone(), world.clock.clone()),
         client_keys: client_keys.of_clients(),

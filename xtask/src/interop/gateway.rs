@@ -1,4 +1,4 @@
-//! The second half: one MCP server, reached directly and through the gateway. It demands a key; Chancery keeps the
+//! The second part: one MCP server, reached directly and through the gateway. It demands a key; Chancery keeps the
 //! key and adds it, and its callers have a token instead.
 
 use super::install::{Foreign, NODE};

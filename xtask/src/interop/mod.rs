@@ -1,11 +1,13 @@
 //! `cargo xtask interop`: unmodified foreign programs against a running server. See `interop/README.md`.
 //!
-//! Two halves. Authorization: clients and servers get and verify tokens; played twice, with an issuer that has no path
+//! Four parts. Authorization: clients and servers get and verify tokens; played twice, with an issuer that has no path
 //! and with one that has, because client libraries treat the two differently. Gateway: what clients and the
-//! conformance tool see of one MCP server, directly and through the gateway; any difference fails.
+//! conformance tool see of one MCP server, directly and through the gateway; any difference fails. People: a company's
+//! identity provider, and clients that bring a person to the authorization endpoint. Pages: every page in Chromium.
 
 mod gateway;
 mod install;
+mod people;
 mod results;
 mod running;
 mod world;
@@ -14,16 +16,25 @@ use crate::steps::{cargo, must, say};
 use anyhow::{Result, bail};
 use gateway::Gateway;
 use install::{FRAMEWORKS, Foreign, NODE, PYTHON_1, PYTHON_2};
+use people::People;
 use results::Results;
 use world::World;
 
-/// Installs, builds, plays, and keeps the results of everything. One half alone, for working on it, keeps nothing.
+/// Installs, builds, plays, and keeps the results of everything. One part alone, for working on it, keeps nothing.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let half = match arguments {
-        [] => None,
-        [half] if [AUTHORIZATION, GATEWAY].contains(&half.as_str()) => Some(half.as_str()),
-        _ => bail!("`interop` takes nothing, `{AUTHORIZATION}` or `{GATEWAY}`"),
+    let parts: Vec<Part> = match arguments {
+        [] => PARTS.to_vec(),
+        wanted => {
+            let is_wanted = |(name, _): &Part| wanted.iter().any(|wanted| wanted == name);
+            PARTS.into_iter().filter(is_wanted).collect()
+        }
     };
+    if parts.is_empty() {
+        bail!(
+            "the parts of `interop` are {}",
+            PARTS.map(|(name, _)| name).join(", ")
+        );
+    }
     let foreign = Foreign::install()?;
     must(&mut cargo(&[
         "build",
@@ -35,17 +46,24 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         "--examples",
     ]))?;
     let mut results = Results::default();
-    if half != Some(GATEWAY) {
-        authorization(&foreign, &mut results)?;
+    for (_, play) in &parts {
+        play(&foreign, &mut results)?;
     }
-    if half != Some(AUTHORIZATION) {
-        through_gateway(&foreign, &mut results)?;
-    }
-    if half.is_none() {
+    if parts.len() == PARTS.len() {
         results.keep(&crate::root().join("docs/spec/interop"))?;
     }
     results.finish()
 }
+
+/// A part: its word, and what plays it.
+type Part = (&'static str, fn(&Foreign, &mut Results) -> Result<()>);
+
+const PARTS: [Part; 4] = [
+    ("authorization", authorization),
+    ("gateway", through_gateway),
+    ("people", people),
+    ("pages", pages),
+];
 
 fn authorization(foreign: &Foreign, results: &mut Results) -> Result<()> {
     for (place, path) in [("issuer without a path", ""), ("issuer with a path", "/t/main")] {
@@ -73,7 +91,31 @@ fn through_gateway(foreign: &Foreign, results: &mut Results) -> Result<()> {
     gateway.running().play(client, "rmcp", place, results)
 }
 
-/// Every program of the first half, and what runs it.
+fn people(foreign: &Foreign, results: &mut Results) -> Result<()> {
+    with_people(foreign, "people", &PEOPLE_PROGRAMS, results)
+}
+
+fn pages(foreign: &Foreign, results: &mut Results) -> Result<()> {
+    with_people(foreign, "pages in Chromium", &[(NODE, "pages.mjs")], results)
+}
+
+fn with_people(
+    foreign: &Foreign,
+    place: &'static str,
+    programs: &[(&str, &str)],
+    results: &mut Results,
+) -> Result<()> {
+    say(&format!("\n{place}"));
+    let mut people = People::start(foreign)?;
+    for (language, program) in programs {
+        let command = foreign.command(language, program);
+        let name = format!("{language} {program}");
+        people.running().play(command, &name, place, results)?;
+    }
+    Ok(())
+}
+
+/// Every program of the first part, and what runs it.
 const PROGRAMS: [(&str, &str); 6] = [
     (PYTHON_2, "refusals.py"),
     (PYTHON_1, "clients.py"),
@@ -83,7 +125,7 @@ const PROGRAMS: [(&str, &str); 6] = [
     (NODE, "oauth.mjs"),
 ];
 
-/// Every program of the second half, but for the one in Rust.
+/// Every program of the second part, but for the one in Rust.
 const GATEWAY_PROGRAMS: [(&str, &str); 6] = [
     (PYTHON_1, "gateway_clients.py"),
     (PYTHON_2, "gateway_clients.py"),
@@ -93,8 +135,12 @@ const GATEWAY_PROGRAMS: [(&str, &str); 6] = [
     (NODE, "conformance.mjs"),
 ];
 
-/// The word for the first half.
-const AUTHORIZATION: &str = "authorization";
-
-/// The word for the second half.
-const GATEWAY: &str = "gateway";
+/// Every program of the third part.
+const PEOPLE_PROGRAMS: [(&str, &str); 6] = [
+    (NODE, "people-oauth.mjs"),
+    (PYTHON_2, "people.py"),
+    (NODE, "people-mcp.mjs"),
+    (PYTHON_1, "people_mcp.py"),
+    (PYTHON_2, "people_mcp.py"),
+    (NODE, "people-conformance.mjs"),
+];

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 mod opening;
+mod people;
 mod story;
 pub(crate) mod world;
 

@@ -1,7 +1,7 @@
 //! The story: each step says what happens, does it over HTTP, and fails if it comes out otherwise.
 
-use super::opening;
 use super::world::DemoWorld;
+use super::{opening, people};
 use crate::print::{self, Output, field};
 use crate::sample::client::{CallError, call_tool};
 use crate::sample::identity_provider::Person;
@@ -32,6 +32,8 @@ pub(crate) async fn tell(world: &DemoWorld) -> anyhow::Result<()> {
     let planner = exchange_for_alice(world, &alice).await?;
     let (handover, summariser) = delegate(world, &alice).await?;
     stolen_token_fails(world, &planner).await?;
+    let clerk = people::let_a_clerk_in(world).await?;
+    people::pay_with_a_yes(world, clerk).await?;
     kill_planner(world, (&alice, &handover, &summariser)).await?;
     read_the_log(world).await?;
     five_sentences(world).await?;
@@ -44,10 +46,12 @@ async fn set_the_scene(world: &DemoWorld) -> anyhow::Result<()> {
     let steps = world.apply().await.context("the file is applied")?;
     let count = steps.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
     say(&format!(
-        "applied {count} entries: 2 trusted issuers, 2 resources, 1 connection, 3 agents with their pods, 4 grants"
+        "applied {count} entries: 2 trusted issuers, 2 resources, 1 connection, 4 agents, their pods or clients, 5 grants"
     ));
-    say("the desk's key is with Chancery now, sealed; one rule of policy: refunds up to 100");
-    say("no agent has a secret: each is proved by the signed token of the cluster that runs it");
+    say(
+        "the desk's key is with Chancery now, sealed; two rules of policy: refunds up to 100, payments with a yes",
+    );
+    say("no agent has a secret: three are proved by the signed token of the cluster that runs them");
     Ok(())
 }
 
@@ -263,7 +267,7 @@ async fn kill_planner(
     world: &DemoWorld,
     (alice, handover, summariser): (&str, &str, &str),
 ) -> anyhow::Result<()> {
-    title("9. One switch stops the planner and everything that came from it");
+    title("11. One switch stops the planner and everything that came from it");
     ensure!(
         introspect(world, summariser).await?,
         "the summariser's token is in force before"
@@ -331,7 +335,7 @@ async fn introspect(world: &DemoWorld, token: &str) -> anyhow::Result<bool> {
 }
 
 async fn read_the_log(world: &DemoWorld) -> anyhow::Result<()> {
-    title("10. The log tells it all, and nobody can rewrite it unnoticed");
+    title("12. The log tells it all, and nobody can rewrite it unnoticed");
     let log = wait_until_integrated(world).await?;
     let key = field(&log, &["verifier_key"]);
     let export = world.admin.bytes("/api/v1/audit/export").await?;

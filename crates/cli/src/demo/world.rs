@@ -74,6 +74,7 @@ impl DemoWorld {
             mail: None,
             approval_mail_to: None,
             github_api: GITHUB_API.to_owned(),
+            test_mode: false,
         };
         let node = Node::start(config, World::default()).await?;
         let around = Surroundings::start(base.clone(), None).await?;
@@ -98,8 +99,9 @@ impl DemoWorld {
             "values": { "key": self.around.desk.key() } });
         self.admin.send(Method::POST, "/connected_accounts", &key).await?;
         let policies = field(&self.admin.read("/policy").await?, &["text"]);
-        let text = format!("{policies}\n{}", include_str!("refunds.cedar"));
-        let limited = json!({ "text": text, "comment": "refunds up to 100" });
+        let (refunds, payments) = (include_str!("refunds.cedar"), include_str!("payments.cedar"));
+        let text = format!("{policies}\n{refunds}\n{payments}");
+        let limited = json!({ "text": text, "comment": "refunds up to 100, payments with a yes" });
         self.admin.send(Method::PUT, "/policy", &limited).await?;
         Ok(applied)
     }
@@ -107,6 +109,14 @@ impl DemoWorld {
     /// Where the desk is reached through the gateway.
     pub(crate) fn desk_behind_gateway(&self) -> String {
         format!("{}/mcp/desk", self.base)
+    }
+
+    /// The `client_id` of the application that people let in.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub(crate) async fn clerk_client(&self) -> anyhow::Result<String> {
+        Ok(field(&self.admin.read("/clients/clerk-app").await?, &["id"]))
     }
 
     /// The demo's file, with the URLs of this run.

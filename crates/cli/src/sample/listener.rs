@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderValue};
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -90,6 +90,18 @@ pub(crate) fn json(status: StatusCode, document: &Value) -> Response<Body> {
 /// An answer in plain text.
 pub(crate) fn text(status: StatusCode, words: impl Into<String>) -> Response<Body> {
     with_type(status, "text/plain; charset=utf-8", words.into())
+}
+
+/// A page.
+pub(crate) fn html(status: StatusCode, page: String) -> Response<Body> {
+    with_type(status, "text/html; charset=utf-8", page)
+}
+
+/// The pairs of a form that was posted; none if it is too long.
+pub(crate) async fn form(request: Request<Incoming>) -> Vec<(String, String)> {
+    let body = Limited::new(request.into_body(), FORM_LIMIT).collect().await;
+    let bytes = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    form_urlencoded::parse(&bytes).into_owned().collect()
 }
 
 /// The first value of a parameter in the query of a request.
@@ -174,6 +186,9 @@ fn is_meant_for<B>(request: &Request<B>, port: u16) -> bool {
     let own = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
     own.iter().any(|name| host.as_bytes() == name.as_bytes())
 }
+
+/// The longest form that is read.
+const FORM_LIMIT: usize = 16 * 1024;
 
 /// How long open requests may take once the listener stops.
 const GRACE: Duration = Duration::from_secs(1);

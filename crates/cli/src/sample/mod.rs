@@ -1,12 +1,15 @@
 //! The parties that `chancery demo` and `chancery dev` put around Chancery: a company's identity provider, the
 //! cloud runtime that agents live in, a small MCP server that enforces for itself, and one that knows only an API key.
-//! With them, a real MCP client, an agent that believes what it reads, and the thief who counts on that.
+//! With them, a real MCP client, an agent that believes what it reads, and the thief who counts on that; a person's
+//! browser, and an application that the person lets in.
 //!
 //! They are foreign software: nothing here names a crate of Chancery, so what works here works for any program
 //! that has an HTTP and a JWT library. They talk to Chancery and to each other by HTTP on the loopback interface,
 //! keep everything in memory and give tokens to whoever asks. They are for showing, never for use.
 
 pub(crate) mod agent;
+pub(crate) mod application;
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod desk;
 pub(crate) mod identity_provider;

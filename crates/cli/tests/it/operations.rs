@@ -339,3 +339,23 @@ fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
+
+#[test]
+fn test_mode_is_said_loudly_and_refused_off_loopback() {
+    let mut world = World::serve();
+    world.restart_with(&["--test-mode"]);
+    assert!(world.log().contains("TEST MODE"), "{}", world.log());
+    let doctor = world.good(&["doctor", "--test-mode"], "");
+    assert!(doctor.contains("TEST MODE"), "{doctor}");
+    let open = [
+        "doctor",
+        "--test-mode",
+        "--listen",
+        "0.0.0.0:1",
+        "--trusted-proxies",
+        "10.0.0.0/8",
+    ];
+    assert!(world.bad(&open, "").contains("1 fault"));
+    let said = world.refuses(&["--test-mode", "--trusted-proxies", "10.0.0.0/8"]);
+    assert!(said.contains("believes no proxy"), "{said}");
+}

@@ -15,6 +15,7 @@ pub mod pages;
 pub mod registration;
 pub mod source;
 pub mod tenant;
+pub mod test_mode;
 
 use crate::app::App;
 use axum::Router;
@@ -59,7 +60,13 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/log/checkpoint", get(api::audit::checkpoint))
         .route("/log/tile/{*path}", get(api::audit::tile))
         .nest("/api/v1", api::router(app.clone()))
-        .merge(pages::router(app.clone()))
+        .merge(pages::router(app.clone()));
+    let tenant = if app.test_mode {
+        tenant.route("/test/ciba", post(test_mode::decide))
+    } else {
+        tenant
+    };
+    let tenant = tenant
         .fallback(async || error::no_such_endpoint())
         .method_not_allowed_fallback(async || error::wrong_method())
         .layer(axum::middleware::from_fn_with_state(app.clone(), log::middleware))

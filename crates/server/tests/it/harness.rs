@@ -186,6 +186,8 @@ pub(crate) struct Chancery {
     pub(crate) clock: Arc<FixedClock>,
     /// The enrolment code of the first start.
     pub(crate) code: Option<String>,
+    /// What requests are sent to.
+    host: String,
     router: Router,
 }
 
@@ -249,6 +251,7 @@ impl Chancery {
         };
         let mut config = config(place);
         change(&mut config, &mut world);
+        let host = config.public_url.split_once("://").unwrap().1.to_owned();
         options.pool = 8;
         let (app, code) = node::open_with(config, world, options).await?;
         let router = chancery_server::http::router(app.clone());
@@ -256,6 +259,7 @@ impl Chancery {
             app,
             clock,
             code: code.map(|code| code.expose_secret().clone()),
+            host,
             router,
         })
     }
@@ -324,7 +328,7 @@ impl Chancery {
         authorization: Option<&str>,
     ) -> Answer {
         let mut request = Request::post(path)
-            .header("host", "id.example")
+            .header("host", &self.host)
             .header("content-type", "application/x-www-form-urlencoded");
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
@@ -333,7 +337,7 @@ impl Chancery {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        let request = Request::get(path).header("host", "id.example");
+        let request = Request::get(path).header("host", &self.host);
         self.send(request.body(Body::empty()).unwrap()).await
     }
 
@@ -342,7 +346,7 @@ impl Chancery {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "id.example")
+            .header("host", &self.host)
             .header("authorization", format!("Bearer {token}"));
         self.send(json_body(request, &body)).await
     }
@@ -402,6 +406,7 @@ fn config(place: &Place) -> NodeConfig {
         mail: None,
         approval_mail_to: None,
         github_api: "http://127.0.0.1:1".to_owned(),
+        test_mode: false,
     }
 }
 

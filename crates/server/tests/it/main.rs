@@ -113,6 +113,8 @@ mod sinks;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]
+mod test_mode;
+#[cfg(test)]
 mod token_form;
 #[cfg(test)]
 mod undecided;

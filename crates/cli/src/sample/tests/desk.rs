@@ -23,7 +23,7 @@ async fn acts(desk: &DeskServer, environment: &[(String, String)]) -> Vec<Act> {
 async fn the_desk_opens_to_its_key_and_to_nothing_else() {
     let (desk, _sink) = parties().await;
     let names = list_tools(&desk.url(), Some(desk.key())).await.unwrap();
-    assert_eq!(names.len(), 3);
+    assert_eq!(names.len(), 4);
     let almost = desk.key().strip_suffix(|_: char| true).unwrap();
     for wrong in [None, Some("x"), Some(almost)] {
         let error = list_tools(&desk.url(), wrong).await.unwrap_err();

@@ -1,0 +1,31 @@
+// A company's identity provider: npm oidc-provider, one for each way in which Chancery can prove itself there. Arguments:
+// Chancery's issuer, then `method=port` for each.
+import Provider from "oidc-provider";
+
+const [issuer, ...wanted] = process.argv.slice(2);
+for (const [method, port] of wanted.map((pair) => pair.split("="))) {
+  const client = {
+    client_id: "chancery",
+    redirect_uris: [`${issuer}/sign-in/callback`],
+    token_endpoint_auth_method: method,
+    ...(method.startsWith("client_secret") && { client_secret: "secret-of-chancery-at-its-company" }),
+    ...(method === "private_key_jwt" && { jwks_uri: `${issuer}/jwks`, token_endpoint_auth_signing_alg: "ES256" }),
+  };
+  const provider = new Provider(`http://127.0.0.1:${port}`, {
+    clients: [client],
+    claims: { openid: ["sub", "name", "email", "roles", "groups"] },
+    // What Chancery reads is in the ID token.
+    conformIdTokenClaims: false,
+    cookies: { keys: ["one machine, one test"] },
+    pkce: { required: () => true },
+    enabledJWA: { clientAuthSigningAlgValues: ["ES256", "RS256"] },
+    async findAccount(_context, id) {
+      const claims = { sub: id, name: `${id} of the company`, email: `${id}@company.example` };
+      const roles = id === "ada" ? ["administrator"] : ["staff"];
+      return { accountId: id, claims: async () => ({ ...claims, roles, groups: ["lab"] }) };
+    },
+  });
+  provider.on("server_error", (_context, error) => console.error(error));
+  provider.on("grant.error", (_context, error) => console.error(error));
+  provider.listen(Number(port), "127.0.0.1");
+}

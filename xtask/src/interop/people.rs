@@ -1,0 +1,168 @@
+//! The third part and the fourth: people. Chancery in test mode, a company's identity provider that is somebody else's program, a
+//! person with a browser that scripts send to addresses, and clients that bring that person.
+
+use super::install::{Foreign, NODE, PYTHON_2};
+use super::running::{Running, apply, chancery, clients, free_ports, wait_for};
+use crate::steps::{must, program};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct People {
+    running: Running,
+}
+
+/// The ports of everything that runs.
+struct Ports {
+    own: u16,
+    fixture: u16,
+    person: u16,
+    documents: u16,
+    providers: Vec<u16>,
+}
+
+impl People {
+    /// Starts Chancery and what is around it.
+    pub(super) fn start(foreign: &Foreign) -> Result<Self> {
+        let mut running = Running::start()?;
+        let folder = running.folder().to_owned();
+        let ports = Ports::free()?;
+        let issuer = format!("http://127.0.0.1:{}", ports.own);
+        let providers: Vec<String> = METHODS
+            .iter()
+            .zip(&ports.providers)
+            .map(|(method, port)| format!("{method}={port}"))
+            .collect();
+        must(foreign.command(PYTHON_2, "certificate.py").arg(&folder))?;
+        let mut prepare = foreign.command(PYTHON_2, "people_prepare.py");
+        prepare.arg(&issuer).arg(&folder).arg(ports.fixture.to_string());
+        must(prepare.args(&providers))?;
+        around(&mut running, foreign, (&ports, &issuer), &providers)?;
+
+        let data = folder.join("data");
+        let mut serve = program(chancery()?);
+        serve.args(["serve", "--test-mode", "--log", "info", "--public-url", &issuer]);
+        serve.arg("--listen").arg(format!("127.0.0.1:{}", ports.own));
+        serve.arg("--extra-ca-file").arg(folder.join("ca.pem"));
+        running.begin("serve", serve.arg("--data").arg(&data))?;
+        wait_for(ports.own, "/readyz")?;
+        let socket = data.join("chancery.sock");
+        let applied = apply(&socket, &folder.join("apply.json"))?;
+        settle(&socket)?;
+
+        let keys: Value = serde_json::from_str(&fs::read_to_string(folder.join("keys.json"))?)?;
+        let context = json!({
+            "issuer": issuer,
+            "mcp": format!("{issuer}/mcp/fixture"),
+            "person": format!("http://127.0.0.1:{}", ports.person),
+            "documents": format!("https://localhost:{}", ports.documents),
+            "provider": METHODS.first(),
+            "providers": METHODS,
+            "clients": clients(&applied),
+            "keys": keys,
+            "chancery": chancery()?,
+            "socket": socket,
+            "screenshots": folder.join("screenshots"),
+        });
+        fs::write(folder.join("context.json"), context.to_string())?;
+        Ok(Self { running })
+    }
+
+    /// What runs.
+    pub(super) fn running(&mut self) -> &mut Running {
+        &mut self.running
+    }
+}
+
+impl Ports {
+    fn free() -> Result<Self> {
+        let mut ports = free_ports(4 + METHODS.len())?;
+        let providers = ports.split_off(4);
+        let [own, fixture, person, documents] = ports.as_slice() else {
+            bail!("no ports are free");
+        };
+        Ok(Self {
+            own: *own,
+            fixture: *fixture,
+            person: *person,
+            documents: *documents,
+            providers,
+        })
+    }
+}
+
+/// What stands around Chancery: an MCP server, providers, metadata documents, and the person.
+fn around(
+    running: &mut Running,
+    foreign: &Foreign,
+    (ports, issuer): (&Ports, &str),
+    providers: &[String],
+) -> Result<()> {
+    let folder = running.folder().to_owned();
+    let mut fixture = foreign.command(NODE, "fixture.mjs");
+    running.begin("fixture", fixture.args([&ports.fixture.to_string(), KEY]))?;
+    let mut provider = foreign.command(NODE, "provider.mjs");
+    running.begin("provider", provider.arg(issuer).args(providers))?;
+    let mut documents = foreign.command(NODE, "documents.mjs");
+    documents.arg(ports.documents.to_string());
+    documents
+        .arg(folder.join("localhost.pem"))
+        .arg(folder.join("localhost.key"));
+    running.begin("documents", &mut documents)?;
+    let places = ports
+        .providers
+        .iter()
+        .map(|port| format!("http://127.0.0.1:{port}"));
+    let mut person = foreign.command(NODE, "person.mjs");
+    person.arg(ports.person.to_string()).arg(issuer).args(places);
+    running.begin("person", &mut person)?;
+
+    wait_for(ports.fixture, "/up")?;
+    wait_for(ports.person, "/")?;
+    for port in &ports.providers {
+        wait_for(*port, "/.well-known/openid-configuration")?;
+    }
+    Ok(())
+}
+
+/// The server's key, the secrets for the providers, and the rule by which clients that register belong to an agent.
+fn settle(socket: &Path) -> Result<()> {
+    tell(socket, &["account", "set", "fixture", "--tenant-wide"], KEY)?;
+    for issuer in ["client-secret-basic", "client-secret-post"] {
+        tell(socket, &["sign-in", "secret", issuer], PROVIDER_SECRET)?;
+    }
+    let rule = ["registration", "rule", "local", "adopt", "--agent", "worker"];
+    let hosts = ["--host", "127.0.0.1", "--host", "localhost"];
+    tell(socket, &[rule.as_slice(), hosts.as_slice()].concat(), "")
+}
+
+/// One command of administration, with something on its standard input.
+fn tell(socket: &Path, words: &[&str], input: &str) -> Result<()> {
+    let mut command = program(chancery()?);
+    command.arg("--socket").arg(socket).args(words);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+    let mut pipe = child.stdin.take().context("the command reads its input")?;
+    writeln!(pipe, "{input}")?;
+    drop(pipe);
+    ensure!(child.wait()?.success(), "`chancery {}` failed", words.join(" "));
+    Ok(())
+}
+
+/// The ways in which Chancery proves itself at a provider, each at one of its own.
+const METHODS: [&str; 4] = [
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "none",
+];
+
+/// The key that the MCP server demands.
+const KEY: &str = "key-of-the-fixture-0123456789abcdef";
+
+/// What the providers know Chancery by; it stands in `provider.mjs` too.
+const PROVIDER_SECRET: &str = "secret-of-chancery-at-its-company";
