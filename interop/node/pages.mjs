@@ -10,7 +10,9 @@ import { check, context, finish, must, version } from "./report.mjs";
 
 const AXE = readFileSync(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const base = context.issuer;
-const HOSTILE = `Your bank \u202E<script>alert(1)</script> ${"W".repeat(70)} "><img src=x> ممم`;
+// What clients are let say of themselves, at worst; and what the arguments of a call can hold.
+const NAME = `Your bank <script>alert(1)</script> "><img src=x> ${"W".repeat(50)} ممم`;
+const HOSTILE = `\u202E${NAME}`;
 
 /** The administration interface at the local socket. */
 const admin = (method, path, body) =>
@@ -213,7 +215,7 @@ async function play(hasScripts) {
   const alice = await Window.open(browser, hasScripts, mark);
   let token;
   await check(`${title}: a person signs in and lets a client in, by keyboard alone`, async () => {
-    const client = await register(HOSTILE, callback);
+    const client = await register(NAME, callback);
     const { url, verifier } = await question(client);
     await alice.go(url);
     await alice.look("sign-in");
@@ -222,7 +224,8 @@ async function play(hasScripts) {
     const words = await alice.words();
     must(words.includes("registered itself") && !words.includes("\u202E"), words);
     await alice.press(/^change things/, "Space");
-    await alice.press(/^One hour/, "Space");
+    // Tab leads to the one that is chosen; arrows lead to the others.
+    await alice.press(/^One day/, "ArrowUp");
     await alice.press("Allow");
     must(arrived?.searchParams.get("code"), arrived?.href);
     const given = await redeem(client, verifier);
@@ -277,7 +280,7 @@ async function play(hasScripts) {
 
   const ada = await Window.open(browser, hasScripts, mark);
   await check(`${title}: an administrator signs in by clicks`, async () => {
-    await register(HOSTILE, "https://apps.example/callback");
+    await register(NAME, "https://apps.example/callback");
     await ada.go("/console");
     await ada.signIn("ada");
   });

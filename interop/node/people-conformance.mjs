@@ -25,7 +25,7 @@ for (const [name, { id, secret }] of ["public-app", "post-app", "basic-app"].map
         const found = !isSent && said.match(/(http:\/\/\S+\/authorize\?\S+)\s/);
         if (!found) return;
         isSent = true;
-        await fetch(await send(found[1])).catch((error) => console.error(error));
+        await send(found[1]).then(fetch).catch((error) => console.error(error));
       };
       ran.stdout.on("data", hear);
       ran.stderr.on("data", hear);

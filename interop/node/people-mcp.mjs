@@ -1,6 +1,5 @@
 // MCP clients that find the authorization server, make themselves known and bring a person: the TypeScript SDK, v1 and
 // v2, by registration and by metadata document, and mcp-remote; through the gateway.
-import { spawn } from "node:child_process";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -103,7 +102,7 @@ for (const [way, more] of [
       said += words;
       const found = !had && said.match(/visiting:\s+(\S+)\s/);
       // This is what the browser does in the end: it calls the program's own listener.
-      if (found) await fetch(await send(found[1])).catch((error) => console.error(error));
+      if (found) await send(found[1]).then(fetch).catch((error) => console.error(error));
     });
     await use(second, transport);
   });

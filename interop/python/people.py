@@ -11,6 +11,7 @@ import requests
 from authlib.common.security import generate_token
 from authlib.integrations.requests_client import OAuth2Session
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from joserfc.jwk import ECKey
 from requests_oauthlib import OAuth2Session as Oauthlib
 
 from report import check, context, finish
@@ -40,7 +41,8 @@ def opens(token):
 
 def authlib(name, method):
     client = CONTEXT["clients"][name]
-    secret = CONTEXT["keys"][name] if method == "private_key_jwt" else client.get("secret")
+    is_key = method == "private_key_jwt"
+    secret = ECKey.import_key(CONTEXT["keys"][name]) if is_key else client.get("secret")
     session = OAuth2Session(
         client["id"],
         secret,
@@ -50,9 +52,8 @@ def authlib(name, method):
         code_challenge_method="S256",
         token_endpoint=METADATA["token_endpoint"],
     )
-    if method == "private_key_jwt":
-        session.register_client_auth_method(PrivateKeyJWT(CONTEXT["issuer"], alg="ES256", headers={"kid": name}))
-        session.token_endpoint_auth_method = PrivateKeyJWT(CONTEXT["issuer"], alg="ES256", headers={"kid": name})
+    if is_key:
+        session.register_client_auth_method(PrivateKeyJWT(CONTEXT["issuer"], alg="ES256"))
     verifier = generate_token(48)
     url, state = session.create_authorization_url(
         METADATA["authorization_endpoint"], code_verifier=verifier, resource=CONTEXT["mcp"]

@@ -15,6 +15,7 @@ CALLBACKS = ["http://127.0.0.1/callback", "http://localhost/callback"]
 def provider(method, port):
     sign_in = {"client_id": "chancery", "authentication": method, "label": method}
     claims = {"roles": "roles", "groups": "groups", "attributes": {"name": "name", "email": "email"}}
+    claims["role_map"] = {"boss": "administrator", "staff": "staff"}
     return {
         "name": method.replace("_", "-"),
         "issuer": f"http://127.0.0.1:{port}",

@@ -136,7 +136,7 @@ struct Fault {
     reason: &'static str,
 }
 
-const FAULTS: [Fault; 4] = [
+const FAULTS: [Fault; 5] = [
     Fault {
         place: "",
         program: "Python mcp 1.30.0",
@@ -165,6 +165,14 @@ const FAULTS: [Fault; 4] = [
         said: "-32002",
         reason: "the gateway answers -32002, as revisions with sessions ask (resources, \"Error Handling\"); the \
 server's SDK answers -32602 in every revision",
+    },
+    Fault {
+        place: "people",
+        program: "conformance",
+        check: "-app, authorization-server-authorization-code-grant",
+        said: "401",
+        reason: "the tool proves nothing where the metadata also names `none`, though it was given a secret, and the \
+client is registered with one",
     },
 ];
 

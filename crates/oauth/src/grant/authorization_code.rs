@@ -55,6 +55,14 @@ pub fn authorization_code(
     propose(context, claim, target, Some(asked), directory)
 }
 
+/// The scopes of the resource among those that a refresh asks for. What was agreed to about the person stands in the
+/// `scope` of the answer too, and clients ask for the whole of it again (RFC 6749 §6).
+pub fn without_identity(scope: &str, agreed: &[String]) -> String {
+    let is_of_resource = |word: &&str| !agreed.iter().any(|agreed| agreed == word);
+    let words: Vec<&str> = scope.split(' ').filter(is_of_resource).collect();
+    words.join(" ")
+}
+
 /// What policy would see of such a token for a client that has not proved itself yet. Nothing can be signed with it.
 ///
 /// # Errors

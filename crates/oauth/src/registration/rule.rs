@@ -4,6 +4,7 @@
 use chancery_core::client::{ClientGrant, ClientSpec};
 use chancery_core::name::Name;
 use chancery_core::registration::{RegistrationOutcome, RegistrationRuleSpec, RegistrationWay};
+use chancery_core::uri::is_loopback;
 use std::collections::BTreeSet;
 use url::Url;
 
@@ -96,10 +97,6 @@ fn matches(rule: &RegistrationRuleSpec, way: RegistrationWay, client: &ClientSpe
         return is_named;
     }
     let is_listed = |host: &str| rule.hosts.iter().any(|pattern| covers(pattern, host));
-    let host_of = |text: &String| {
-        let url = Url::parse(text).ok().filter(|url| url.scheme() == "https")?;
-        url.host_str().map(str::to_owned)
-    };
     is_named
         && match way {
             RegistrationWay::MetadataDocument => {
@@ -118,6 +115,18 @@ fn matches(rule: &RegistrationRuleSpec, way: RegistrationWay, client: &ClientSpe
                         .all(|uri| host_of(uri).is_some_and(|host| is_listed(&host)))
             }
         }
+}
+
+/// The host that a redirect URI leads to. Plain http leads to the person's own machine and nowhere else: a rule that
+/// names `localhost` or `127.0.0.1` lets in any program there.
+fn host_of(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let counts = match url.scheme() {
+        "https" => true,
+        "http" => is_loopback(&url),
+        _ => false,
+    };
+    url.host_str().filter(|_| counts).map(str::to_owned)
 }
 
 fn covers(pattern: &str, host: &str) -> bool {
@@ -183,6 +192,27 @@ mod tests {
         ] {
             assert_eq!(
                 ruled(json!([adopt()]), redirects, None),
+                Ruling::Stage,
+                "{redirects:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_program_on_peoples_machines_comes_in_only_where_a_rule_names_their_machine() {
+        let local = json!({ "outcome": "adopt", "agent": "bot", "hosts": ["localhost", "127.0.0.1"] });
+        let both = &["http://localhost:3334/callback", "http://127.0.0.1/callback"][..];
+        let bot = Ruling::Adopt("bot".parse().unwrap());
+        assert_eq!(ruled(json!([local]), both, None), bot);
+        assert_eq!(ruled(json!([adopt()]), both, None), Ruling::Stage);
+        for redirects in [
+            &["http://localhost/", "https://evil.example/"][..],
+            &["http://localhost.evil.example/"],
+            &["http://[::1]/"],
+            &["localhost:/callback"],
+        ] {
+            assert_eq!(
+                ruled(json!([local]), redirects, None),
                 Ruling::Stage,
                 "{redirects:?}"
             );

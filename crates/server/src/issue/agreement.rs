@@ -29,7 +29,9 @@ use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::token_family::{TokenFamily, TokenFamilySpec};
 use chancery_oauth::authentication::{AuthenticatedClient, link};
 use chancery_oauth::error::{ErrorCode, OAuthError};
-use chancery_oauth::grant::authorization_code::{Agreement, authorization_code, check_verifier};
+use chancery_oauth::grant::authorization_code::{
+    Agreement, authorization_code, check_verifier, without_identity,
+};
 use chancery_oauth::grant::{Directory, RequestContext, Target, VerifiedUser};
 use chancery_oauth::request::token::TargetRequest;
 use chancery_policy::Manager;
@@ -127,6 +129,8 @@ pub async fn propose(
         guards: relied,
         expires_at: spec.expires_at,
     };
+    let scope = scope.map(|scope| without_identity(scope, &spec.identity));
+    let scope = scope.as_deref();
     let proposal = authorization_code(context, client, agreement, &target, scope, &directory)?;
     Ok((proposal, redeemed))
 }

@@ -14,10 +14,11 @@ use chancery_core::client::ClientGrant;
 use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{AuthorizationRequestId, EventId, Id as _};
 use chancery_core::lineage::Guard;
+use chancery_core::name::Name;
 use chancery_core::scope::Authority;
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::token_family::TokenFamilySpec;
-use chancery_oauth::authentication::ClientFacts;
+use chancery_oauth::authentication::{AuthenticationError, ClientFacts};
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::request::authorize::{AuthorizationRequest, OpenedRequest};
 use chancery_oauth::sign_in::SignInWishes;
@@ -43,6 +44,9 @@ pub enum AuthorizeError {
     /// The client is not known, or not in use.
     #[error("{0}")]
     Client(String),
+    /// The client made itself known, and waits until somebody gives it to an agent.
+    #[error("client `{0}` belongs to no agent yet")]
+    Waits(Name),
     /// This node cannot answer.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -94,6 +98,9 @@ async fn certain(
     let client_id = opened.client_id.clone();
     let client = match offer::client(app, served, &client_id, arrival).await {
         Ok(client) => client,
+        Err(OfferError::Client(AuthenticationError::NotAdopted(name))) => {
+            return Err(AuthorizeError::Waits(name));
+        }
         Err(OfferError::Client(error)) => return Err(AuthorizeError::Client(error.to_string())),
         Err(OfferError::OAuth(error)) => return Err(AuthorizeError::Request(error)),
         Err(OfferError::Failure(failure)) => return Err(failure.into()),

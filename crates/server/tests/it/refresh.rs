@@ -13,6 +13,7 @@ on_both_engines!(
     any_other_reuse_ends_the_family,
     many_at_once_get_one_successor,
     a_refresh_stays_within_what_was_agreed_to,
+    a_client_may_ask_for_the_very_scope_that_it_was_answered,
     a_refresh_token_is_its_clients_and_ends_with_what_it_hangs_on,
     a_confidential_client_keeps_its_refresh_token,
     a_client_gives_its_refresh_token_up,
@@ -145,6 +146,30 @@ async fn a_refresh_stays_within_what_was_agreed_to(place: Place) {
     assert_eq!(less.scope(), "read");
     // Less was asked for once; what was agreed to is still the most.
     assert_eq!(refresh(&world, &next(&less), &[]).await.scope(), "read write");
+}
+
+/// Client libraries keep the `scope` of an answer and send it with each refresh.
+async fn a_client_may_ask_for_the_very_scope_that_it_was_answered(place: Place) {
+    let world = World::start(&place).await;
+    let mut browser = world.signed_in().await;
+    let scope = "read write openid offline_access";
+    let code = world.code(&mut browser, &[("scope", scope)]).await;
+    let answer = world.redeem(&code, &[]).await;
+    let given = answer.scope();
+    assert_eq!(given, "openid offline_access read write");
+    let again = refresh(&world, &next(&answer), &[("scope", &given)]).await;
+    assert_eq!(again.scope(), given);
+    let less = refresh(&world, &next(&again), &[("scope", "offline_access read")]).await;
+    assert_eq!(
+        world.estate.introspect("planner", &less.token()).await["scope"],
+        "read"
+    );
+    // What was not agreed to about the person is as unknown as any other word.
+    let more = [("scope", "read profile")];
+    assert_eq!(
+        refresh(&world, &next(&less), &more).await.error().1,
+        "invalid_scope"
+    );
 }
 
 async fn a_refresh_token_is_its_clients_and_ends_with_what_it_hangs_on(place: Place) {

@@ -97,6 +97,16 @@ async fn a_client_without_a_rule_is_staged_until_somebody_adopts_it(place: Place
     );
     let refused = itself(&estate, &client).await;
     assert!(estate.reason(&refused).await.contains("belongs to no agent yet"));
+    // A person whom it sends is told whom to ask, and nothing that the client says of itself.
+    let page = estate
+        .node
+        .get(&format!("/authorize?client_id={id}&response_type=code"))
+        .await;
+    assert_eq!(page.status, 403);
+    for shown in ["client_staged", "administrator", text(&stored, "name")] {
+        assert!(page.text().contains(shown), "{shown}: {}", page.text());
+    }
+    assert!(!page.text().contains("Bot"));
     // Activating is not adopting.
     let activated = estate
         .try_admin("POST", &format!("/clients/{id}/activate"), Value::Null)

@@ -135,6 +135,7 @@ async fn clients_may_name_this_machine_in_test_mode_only(place: Place) {
         node.app.egress.fetch_document(to, rules).await
     };
     assert!(fetch(&node).await.is_ok());
+    node.app.db.close().await;
     let other = outside::node(&place, |config, _| config.public_url = LOCAL.to_owned()).await;
     assert!(fetch(&other).await.is_err());
 }

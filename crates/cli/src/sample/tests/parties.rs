@@ -130,3 +130,66 @@ async fn verified_by_discovery(issuer: &str, token: &str, algorithm: Algorithm) 
     rules.validate_aud = false;
     jsonwebtoken::decode(token, &key, &rules).unwrap().claims
 }
+
+#[tokio::test]
+async fn a_code_of_the_sample_company_is_for_its_client_verifier_and_once() {
+    let around = Surroundings::start("http://127.0.0.1:1".to_owned(), None)
+        .await
+        .unwrap();
+    let issuer = around.identity_provider.issuer().to_owned();
+    let client = loopback_http().unwrap();
+    let verifier = "a".repeat(50);
+    let challenge = crate::sample::application::challenge(&verifier);
+    let ask = |redirect: &str| {
+        format!(
+            "{issuer}/authorize?response_type=code&client_id=chancery&state=s&nonce=n&code_challenge_method=S256\
+             &code_challenge={challenge}&redirect_uri={redirect}"
+        )
+    };
+    let elsewhere = client
+        .get(ask("http://127.0.0.1:2/sign-in/callback"))
+        .send()
+        .await;
+    assert_eq!(elsewhere.unwrap().status(), StatusCode::BAD_REQUEST);
+
+    let back = "http://127.0.0.1:1/sign-in/callback";
+    let code = async || {
+        let pressed = client
+            .post(ask(back))
+            .form(&[("user", "alice")])
+            .send()
+            .await
+            .unwrap();
+        let location = pressed.headers()["location"].to_str().unwrap().to_owned();
+        let url = url::Url::parse(&location).unwrap();
+        let mut pairs = url.query_pairs();
+        pairs.find(|(name, _)| name == "code").unwrap().1.into_owned()
+    };
+    let redeem = async |code: &str, verifier: &str| {
+        let form = [
+            ("code", code),
+            ("client_id", "chancery"),
+            ("redirect_uri", back),
+            ("code_verifier", verifier),
+        ];
+        client
+            .post(format!("{issuer}/token"))
+            .form(&form)
+            .send()
+            .await
+            .unwrap()
+    };
+    assert_eq!(
+        redeem(&code().await, "wrong").await.status(),
+        StatusCode::BAD_REQUEST
+    );
+    let good = code().await;
+    let answer: Value = redeem(&good, &verifier).await.json().await.unwrap();
+    let claims = verified_by_discovery(&issuer, answer["id_token"].as_str().unwrap(), Algorithm::ES256).await;
+    assert_eq!(
+        (&claims["nonce"], &claims["aud"]),
+        (&json!("n"), &json!("chancery"))
+    );
+    assert_eq!(redeem(&good, &verifier).await.status(), StatusCode::BAD_REQUEST);
+    around.shutdown().await;
+}

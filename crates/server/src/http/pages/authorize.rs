@@ -16,6 +16,7 @@ use axum::extract::{Extension, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
+use chancery_core::name::Name;
 use chancery_core::time::Timestamp;
 use chancery_oauth::request::authorize::OpenedRequest;
 use chancery_oauth::sign_in::SignInWishes;
@@ -52,6 +53,10 @@ pub async fn authorize(
             tracing::info!(%error, "an authorization request was refused");
             cannot_begin(error.description, error.code.as_str())
         }
+        Err(AuthorizeError::Waits(client)) => {
+            tracing::info!(%client, "an authorization request of a client that waits for an agent was refused");
+            waits(&client)
+        }
         Err(AuthorizeError::Client(reason)) => {
             tracing::info!(reason, "an authorization request was refused");
             cannot_begin("the client is not known here, or not in use", "invalid_client")
@@ -68,6 +73,22 @@ fn cannot_begin(reason: &str, code: &str) -> Response {
     .with_code(code)
     .with_hint("Nothing was given to anybody. Tell the maker of the application that sent you.")
     .respond(StatusCode::BAD_REQUEST)
+}
+
+/// The person is told whom to ask. What the client says of itself is not shown: nobody vouches for it.
+fn waits(client: &Name) -> Response {
+    Message::new(
+        "This application is not let in yet",
+        format!(
+            "It made itself known here as {client}, and belongs to no agent yet. Ask an administrator, or the owner of \
+             the agent that it is to act as, to let it in; then start again in the application."
+        ),
+    )
+    .with_code("client_staged")
+    .with_hint(format!(
+        "Administrators find it in the console under Waiting clients, or run: chancery client adopt {client} --agent AGENT"
+    ))
+    .respond(StatusCode::FORBIDDEN)
 }
 
 fn sign_in(served: &Served, asked: &str, wishes: &SignInWishes, now: Timestamp) -> Response {

@@ -207,7 +207,10 @@ pub fn failed(failure: &Failure) -> Response {
         .collect();
     text.extend(problem.detail.chars().skip(1));
     text.push('.');
-    Message::new(title, text).with_code(problem.code).respond(status)
+    Message::new(title, text)
+        .with_code(problem.code)
+        .with_link("/me/agents", "My agents")
+        .respond(status)
 }
 
 /// Leads the browser on with GET (RFC 9110 §15.4.4).
