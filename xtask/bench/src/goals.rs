@@ -1,5 +1,6 @@
 //! The goals, and whether this run reached them. Numbers of other servers that were not in this run are marked.
 
+use crate::people;
 use crate::report::{Report, Verdict};
 
 /// Judges every goal that the figures allow.
@@ -39,6 +40,8 @@ pub(crate) fn judge(report: &mut Report) {
         startup(report),
         postgres(report),
         crash(report),
+        people(report),
+        pages(report),
     ];
     for verdict in verdicts {
         report.judge(verdict);
@@ -328,6 +331,59 @@ fn crash(report: &Report) -> Verdict {
             .zip(kills)
             .map(|(missing, kills)| missing < 0.5 && kills > 99.5),
         bound: "commit before signing",
+    }
+}
+
+/// What is issued to people's clients, with few grants in the directory and with many.
+fn people(report: &Report) -> Verdict {
+    let signing = report.find("machine", "ES256 sign");
+    let verifying = report.find("machine", "ES256 verify");
+    let part = |name: &str, of: Option<f64>| {
+        text(ratio(
+            report.find("people", &format!("{name}, 64 conn: rate")),
+            of,
+        ))
+    };
+    let (few, many) = (people::FEW, people::MANY);
+    let grown = |what: &str| {
+        let name = |size: &str| format!("{size}, {what}, 64 conn");
+        compare(report, ("people", &name(many)), ("people", &name(few)))
+    };
+    let (redeemed, refreshed) = (grown("redemption of a code"), grown("refreshing"));
+    let least = redeemed
+        .zip(refreshed)
+        .map(|(one, other)| one.judged().min(other.judged()));
+    Verdict {
+        goal: "P14",
+        found: format!(
+            "of the ES256 signing rate: redemption of a code {}, refreshing {}, redemption of a yes {}; of the verification \
+             rate: private_key_jwt {}; many grants against few: redemption {}, refreshing {}",
+            part(&format!("{few}, redemption of a code"), signing),
+            part(&format!("{few}, refreshing"), signing),
+            part("redemption of a yes", signing),
+            part("private_key_jwt", verifying),
+            described(redeemed),
+            described(refreshed)
+        ),
+        must: least.map(|least| least >= 0.9),
+        aim: least.map(|least| least >= 0.97),
+        bound: "one batch with its event before each answer",
+    }
+}
+
+fn pages(report: &Report) -> Verdict {
+    let time = |page: &&str| report.find("people", &format!("{}, page {page}, 1 conn: p99", people::MANY));
+    let slowest = people::PAGES
+        .iter()
+        .map(time)
+        .reduce(|one, other| Some(one?.max(other?)))
+        .flatten();
+    Verdict {
+        goal: "P15",
+        found: format!("the slowest page with many grants: p99 {} ms", text(slowest)),
+        must: slowest.map(|slowest| slowest <= 20.0),
+        aim: slowest.map(|slowest| slowest <= 10.0),
+        bound: "reads of the page's rows",
     }
 }
 

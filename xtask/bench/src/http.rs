@@ -112,7 +112,17 @@ pub(crate) fn read(address: SocketAddr, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()
 }
 
-fn encoded(value: &str) -> String {
+/// A prepared request with the cookie of a browser.
+pub(crate) fn with_cookie(mut request: Vec<u8>, cookie: &str) -> Vec<u8> {
+    if let Some(line) = find(&request, b"\r\n") {
+        let header = format!("\r\nCookie: {cookie}");
+        request.splice(line..line, header.into_bytes());
+    }
+    request
+}
+
+/// A value as it stands in a form or a query.
+pub(crate) fn encoded(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
@@ -130,11 +140,16 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{encoded, find};
+    use super::{encoded, find, read, with_cookie};
 
     #[test]
     fn forms_are_encoded_and_heads_found() {
         assert_eq!(encoded("http://a/b c"), "http%3A%2F%2Fa%2Fb%20c");
         assert_eq!(find(b"HTTP/1.1 200 OK\r\n\r\nx", b"\r\n\r\n"), Some(15));
+        let request = with_cookie(read(([127, 0, 0, 1], 80).into(), "/"), "a=b");
+        assert_eq!(
+            String::from_utf8(request).unwrap(),
+            "GET / HTTP/1.1\r\nCookie: a=b\r\nHost: 127.0.0.1:80\r\n\r\n"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Load: so many connections, each sending one request after the other, for a while.
 
-use crate::http::Connection;
+use crate::http::{Answer, Connection};
 use crate::server::{CoreBusy, Usage};
 use anyhow::{Result, ensure};
 use std::cell::{Cell, RefCell};
@@ -50,21 +50,19 @@ pub(crate) async fn run(
         let first = number * requests.len() / connections.max(1);
         running.push(tasks.spawn_local(one(address, requests, first, shared)));
     }
-    let (elapsed, server, own, core) = tasks
+    let meter = tasks
         .run_until(async {
             tokio::time::sleep(span / 4).await;
-            let (started, core) = (Instant::now(), CoreBusy::now()?);
-            let (server, own) = (Usage::of(process)?, Usage::own()?);
+            let meter = Meter::start(process)?;
             shared.is_measuring.set(true);
             tokio::time::sleep(span).await;
             shared.is_measuring.set(false);
-            let (used, busy) = ((Usage::of(process)?, Usage::own()?), CoreBusy::now()?.since(core));
-            let elapsed = started.elapsed();
+            let measured = meter.stop()?;
             shared.is_over.set(true);
             for task in running {
                 task.await??;
             }
-            anyhow::Ok((elapsed, used.0.since(server), used.1.since(own), busy))
+            anyhow::Ok(measured)
         })
         .await?;
 
@@ -73,21 +71,162 @@ pub(crate) async fn run(
         "{} requests were refused under load",
         shared.refused.get()
     );
-    let mut times = shared.times.take();
-    times.sort_unstable();
-    #[expect(clippy::cast_precision_loss, reason = "a statistic")]
-    let count = times.len() as f64;
-    let seconds = elapsed.as_secs_f64();
-    Ok(Outcome {
-        connections,
-        rate: count / seconds,
-        p50: milliseconds(&times, 50),
-        p99: milliseconds(&times, 99),
-        cpu: server.as_secs_f64() * 1e6 / count.max(1.0),
-        server_share: server.as_secs_f64() / seconds,
-        own_share: own.as_secs_f64() / seconds,
-        others_share: core.saturating_sub(server).as_secs_f64() / seconds,
-    })
+    Ok(meter.outcome(connections, shared.times.take()))
+}
+
+/// Sends each prepared request once, and measures until the last is answered. The answers stand in the order of their
+/// requests; one of another status is an error.
+pub(crate) async fn each(
+    address: SocketAddr,
+    (requests, status): (Vec<Vec<u8>>, u16),
+    connections: usize,
+    process: u32,
+) -> Result<(Outcome, Vec<Answer>)> {
+    let requests = Rc::new(requests);
+    let next = Rc::new(Cell::new(0));
+    let tasks = tokio::task::LocalSet::new();
+    let meter = Meter::start(process)?;
+    let mut running = Vec::new();
+    for _ in 0..connections {
+        let (requests, next) = (requests.clone(), next.clone());
+        running.push(tasks.spawn_local(async move {
+            let mut connection = Connection::open(address).await?;
+            let mut answers = Vec::new();
+            while let Some(request) = requests.get(next.get()) {
+                let number = next.replace(next.get() + 1);
+                let started = Instant::now();
+                let answer = connection.send(request).await?;
+                let text = String::from_utf8_lossy(&answer.body);
+                ensure!(answer.status == status, "status {}: {text}", answer.status);
+                answers.push((number, started.elapsed(), answer));
+            }
+            anyhow::Ok(answers)
+        }));
+    }
+    let answered = tasks.run_until(async {
+        let mut all = Vec::with_capacity(requests.len());
+        for task in running {
+            all.extend(task.await??);
+        }
+        anyhow::Ok(all)
+    });
+    let mut answered = answered.await?;
+    let measured = meter.stop()?;
+    answered.sort_unstable_by_key(|(number, _, _)| *number);
+    let times = answered.iter().map(|(_, time, _)| *time).collect();
+    let answers = answered.into_iter().map(|(_, _, answer)| answer).collect();
+    Ok((measured.outcome(connections, times), answers))
+}
+
+/// As [`run`], where each connection makes its next request from the answer before.
+pub(crate) async fn chained(
+    address: SocketAddr,
+    links: Vec<Chain>,
+    span: Duration,
+    process: u32,
+) -> Result<Outcome> {
+    let connections = links.len();
+    let shared = Rc::new((Cell::new(false), Cell::new(false), RefCell::new(Vec::new())));
+    let tasks = tokio::task::LocalSet::new();
+    let mut running = Vec::new();
+    for mut chain in links {
+        let shared = shared.clone();
+        running.push(tasks.spawn_local(async move {
+            let mut connection = Connection::open(address).await?;
+            while !shared.1.get() {
+                let started = Instant::now();
+                let answer = connection.send(&chain.request).await?;
+                chain.request = (chain.next)(&answer)?;
+                if shared.0.get() {
+                    shared.2.borrow_mut().push(started.elapsed());
+                }
+            }
+            anyhow::Ok(())
+        }));
+    }
+    let measured = tasks.run_until(async {
+        tokio::time::sleep(span / 4).await;
+        let meter = Meter::start(process)?;
+        shared.0.set(true);
+        tokio::time::sleep(span).await;
+        shared.0.set(false);
+        let measured = meter.stop()?;
+        shared.1.set(true);
+        for task in running {
+            task.await??;
+        }
+        anyhow::Ok(measured)
+    });
+    let measured = measured.await?;
+    Ok(measured.outcome(connections, shared.2.take()))
+}
+
+/// The first request of a connection, and how each answer makes the next.
+pub(crate) struct Chain {
+    /// What is sent next.
+    pub(crate) request: Vec<u8>,
+    /// What is sent after this answer.
+    pub(crate) next: Next,
+}
+
+type Next = Box<dyn Fn(&Answer) -> Result<Vec<u8>>>;
+
+/// Clocks, of which the differences count.
+struct Meter {
+    process: u32,
+    started: Instant,
+    core: CoreBusy,
+    server: Usage,
+    own: Usage,
+}
+
+/// What passed on them.
+struct Measured {
+    elapsed: Duration,
+    core: Duration,
+    server: Duration,
+    own: Duration,
+}
+
+impl Meter {
+    fn start(process: u32) -> Result<Self> {
+        Ok(Self {
+            process,
+            started: Instant::now(),
+            core: CoreBusy::now()?,
+            server: Usage::of(process)?,
+            own: Usage::own()?,
+        })
+    }
+
+    fn stop(self) -> Result<Measured> {
+        let (server, own) = (Usage::of(self.process)?, Usage::own()?);
+        Ok(Measured {
+            elapsed: self.started.elapsed(),
+            core: CoreBusy::now()?.since(self.core),
+            server: server.since(self.server),
+            own: own.since(self.own),
+        })
+    }
+}
+
+impl Measured {
+    fn outcome(self, connections: usize, mut times: Vec<Duration>) -> Outcome {
+        times.sort_unstable();
+        #[expect(clippy::cast_precision_loss, reason = "a statistic")]
+        let count = times.len() as f64;
+        let seconds = self.elapsed.as_secs_f64();
+        Outcome {
+            connections,
+            rate: count / seconds,
+            p50: milliseconds(&times, 50),
+            p99: milliseconds(&times, 99),
+            cpu: self.server.as_secs_f64() * 1e6 / count.max(1.0),
+            server_share: self.server.as_secs_f64() / seconds,
+            own_share: self.own.as_secs_f64() / seconds,
+            others_share: self.core.saturating_sub(self.server).as_secs_f64() / seconds,
+        }
+    }
 }
 
 struct Shared {

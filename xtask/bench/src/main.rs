@@ -18,6 +18,7 @@ mod http;
 mod load;
 mod machine;
 mod others;
+mod people;
 mod report;
 mod scenario;
 mod server;
@@ -51,8 +52,8 @@ struct Plan {
 }
 
 /// The parts of a run, in their order. The machine's limits are always taken.
-const PARTS: [&str; 9] = [
-    "grants", "calls", "others", "startup", "agents", "policies", "log", "crash", "postgres",
+const PARTS: [&str; 10] = [
+    "grants", "people", "calls", "others", "startup", "agents", "policies", "log", "crash", "postgres",
 ];
 
 impl Plan {
@@ -132,6 +133,7 @@ async fn run(plan: &Plan) -> Result<()> {
     for part in PARTS.into_iter().filter(|part| plan.has(part)) {
         match part {
             "grants" => grants::measure(plan, &mut report).await?,
+            "people" => people::measure(plan, &mut report).await?,
             "calls" => gateway::measure(plan, &mut report).await?,
             "others" => others::measure(plan, &mut report).await?,
             "startup" => startup::measure(plan, &mut report).await?,

@@ -32,8 +32,7 @@ pub(crate) const POLICIES: usize = 10;
 impl Scenario {
     /// Applies the document of the scenario.
     pub(crate) fn set_up(place: &Place, server: &Server) -> Result<Self> {
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
-        let person = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref())?;
+        let person = key()?;
         let steps = server.apply(&document(&place.base(), &jwk(&person)))?;
         let client = steps
             .iter()
@@ -134,16 +133,17 @@ impl Scenario {
     }
 
     fn id_token(&self, number: usize) -> Result<String> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let header = json!({ "alg": "ES256", "kid": "company", "typ": "JWT" });
+        let now = now()?;
         let claims = json!({
             "iss": ISSUER, "sub": format!("person-{number}"), "aud": self.base, "iat": now, "exp": now + 3_600,
             "roles": ["editor"],
         });
-        let encode = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", encode(header), encode(claims));
-        let signature = self.person.sign(&SystemRandom::new(), signed.as_bytes())?;
-        Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref())))
+        signed(&self.person, &claims)
+    }
+
+    /// The issuer's URL.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 }
 
@@ -193,15 +193,40 @@ fn document(base: &str, key: &Value) -> Value {
     })
 }
 
-fn jwk(key: &EcdsaKeyPair) -> Value {
+/// A new key for ES256.
+pub(crate) fn key() -> Result<EcdsaKeyPair> {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
+    Ok(EcdsaKeyPair::from_pkcs8(
+        &ECDSA_P256_SHA256_FIXED_SIGNING,
+        pkcs8.as_ref(),
+    )?)
+}
+
+/// Claims under a key's signature.
+pub(crate) fn signed(key: &EcdsaKeyPair, claims: &Value) -> Result<String> {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({ "alg": "ES256", "kid": KEY_ID, "typ": "JWT" });
+    let signed = format!("{}.{}", encode(&header), encode(claims));
+    let signature = key.sign(&SystemRandom::new(), signed.as_bytes())?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref())))
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+/// The public half of a key.
+pub(crate) fn jwk(key: &EcdsaKeyPair) -> Value {
     // An uncompressed point: 4, x, y.
     let point = key.public_key().as_ref();
     let coordinate =
         |range: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(point.get(range).unwrap_or_default());
     json!({
-        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "company",
+        "kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": KEY_ID,
         "x": coordinate(1..33), "y": coordinate(33..65),
     })
 }
 
+const KEY_ID: &str = "company";
 const ISSUER: &str = "https://idp.example";
