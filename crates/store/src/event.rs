@@ -50,6 +50,8 @@ pub struct PendingRow {
 pub struct EventFilter<'a> {
     /// Only those with a smaller `seq`; `i64::MAX` for the newest.
     pub before: i64,
+    /// Only those with no smaller `seq`; 0 for all. Bounds how many are looked through.
+    pub since: i64,
     /// Only this kind, or kinds that start with it if it ends with a dot; empty for all.
     pub kind: &'a str,
     /// Only those whose leaf names this id; empty for all.
@@ -114,8 +116,17 @@ pub async fn list(db: &Db, tenant: TenantId, filter: &EventFilter<'_>) -> Result
         Value::from(id),
         Value::from(filter.limit),
         Value::from(in_leaf),
+        Value::from(filter.since),
     ];
     db.query(&LIST, params).await?.iter().map(read).collect()
+}
+
+/// The newest `seq` of all tenants before another; 0 if there is none.
+///
+/// # Errors
+/// The database fails.
+pub async fn newest_before(db: &Db, before: i64) -> Result<i64, DbError> {
+    db.query_one(&NEWEST, vec![Value::from(before)]).await?.integer(0)
 }
 
 /// Events not yet in the tree, oldest first.
@@ -262,9 +273,10 @@ const LIST: Sql = Sql::same(
        CASE WHEN position >= (SELECT size FROM log_heads AS head
        WHERE head.tenant = events.tenant AND head.log_generation = events.log_generation) THEN NULL ELSE position END,
        leaf, mac, parts FROM events
-     WHERE tenant = ?1 AND seq < ?2 AND (kind LIKE ?3 ESCAPE '\\' OR leaf LIKE ?6 ESCAPE '\\') AND leaf LIKE ?4 ESCAPE '\\'
+     WHERE tenant = ?1 AND seq < ?2 AND seq >= ?7 AND (kind LIKE ?3 ESCAPE '\\' OR leaf LIKE ?6 ESCAPE '\\') AND leaf LIKE ?4 ESCAPE '\\'
      ORDER BY seq DESC LIMIT ?5",
 );
+const NEWEST: Sql = Sql::same("SELECT COALESCE(MAX(seq), 0) FROM events WHERE seq < ?1");
 const PENDING: Sql = Sql::pair(
     "SELECT seq, id, leaf, mac, position FROM events
      WHERE tenant = ?1 AND position IS NOT NULL AND log_generation = (SELECT log_generation FROM log_heads WHERE tenant = ?1)
@@ -314,6 +326,7 @@ pub(crate) const QUERIES: &[&Sql] = &[
     &INSERT,
     &FIND,
     &LIST,
+    &NEWEST,
     &PENDING,
     &PENDING_ROWS,
     &COUNT_PENDING,

@@ -37,6 +37,16 @@ pub async fn grants_of(
     record::list_by_parent::<GrantSpec>(db, tenant, &parent_key(agent, principal)).await
 }
 
+/// Grants in use for exactly this principal, of every agent, in order of names.
+///
+/// # Errors
+/// As [`grants_of`].
+pub async fn grants_for(db: &Db, tenant: TenantId, principal: &Principal) -> Result<Vec<Grant>, DbError> {
+    let params = vec![Value::id(tenant), Value::from(principal.as_key())];
+    let rows = db.query(&FOR_PRINCIPAL, params).await?;
+    rows.iter().map(record::read).collect()
+}
+
 /// Starts counting uses of a grant with a budget.
 pub fn count_use(tenant: TenantId, grant: GrantId) -> Statement {
     Statement::new(
@@ -57,6 +67,12 @@ fn parent_key(agent: &Name, principal: &Principal) -> String {
     format!("{agent} {}", principal.as_key())
 }
 
+const FOR_PRINCIPAL: Sql = Sql::pair(
+    "SELECT id, name, state, generation, version, created_at, updated_at, spec FROM grants
+     WHERE tenant = ?1 AND substr(parent, instr(parent, ' ') + 1) = ?2 AND state <> 'retired' ORDER BY name LIMIT 10000",
+    "SELECT id, name, state, generation, version, created_at, updated_at, spec FROM grants
+     WHERE tenant = ?1 AND substr(parent, strpos(parent, ' ') + 1) = ?2 AND state <> 'retired' ORDER BY name LIMIT 10000",
+);
 const COUNT: Sql =
     Sql::same("INSERT INTO grant_uses (tenant, id, used) VALUES (?1, ?2, 0) ON CONFLICT DO NOTHING");
 // A grant may have had no budget when it was made, so that the first use may be the one that counts first.
@@ -68,4 +84,4 @@ const SPEND: Sql = Sql::pair(
      ON CONFLICT (tenant, id) DO UPDATE SET used = grant_uses.used + 1 WHERE grant_uses.used < ?3",
 );
 
-pub(crate) const QUERIES: &[&Sql] = &[&COUNT, &SPEND];
+pub(crate) const QUERIES: &[&Sql] = &[&FOR_PRINCIPAL, &COUNT, &SPEND];

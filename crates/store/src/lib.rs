@@ -49,7 +49,7 @@ pub mod vault;
 pub use client::{insert_secret, load_secrets, retire_secrets};
 pub use db::{Batch, Db, DbError, Expect, Outcome, Row, Sql, Statement, Value};
 pub use delegation::{Delegation, DelegationSpec};
-pub use grant::{count_use, grants_of, spend_budget};
+pub use grant::{count_use, grants_for, grants_of, spend_budget};
 pub use issuer::issuer_key;
 pub use migrations::MIGRATIONS;
 pub use policy_set::{PolicySetRecord, PolicySetSpec};
@@ -58,8 +58,9 @@ pub use registration::{
     ALL_RULES, Registration, count_waiting, find_registration, insert_registration, list_overdue,
     settle_registration,
 };
-pub use session::{find_last_seen, is_worth_noting, see_session};
+pub use session::{find_last_seen, is_worth_noting, prune_sessions, see_session};
 pub use tenant::all_tenants;
+pub use token_family::prune_families;
 pub use user::{is_user_retired, user_key};
 
 /// Every query of the product, so that a test can prepare each on both engines.
@@ -89,6 +90,7 @@ pub fn queries() -> Vec<&'static Sql> {
         session::QUERIES,
         sign_in::QUERIES,
         tenant::QUERIES,
+        token_family::QUERIES,
         user::QUERIES,
         vault::QUERIES,
     ] {

@@ -75,4 +75,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "device codes",
         sql: Sql::same(include_str!("../migrations/0014_device_codes.sql")),
     },
+    Migration {
+        number: 16,
+        name: "people grow",
+        sql: Sql::pair(
+            include_str!("../migrations/0016_people_grow.sql"),
+            include_str!("../migrations/0016_people_grow_postgres.sql"),
+        ),
+    },
 ];

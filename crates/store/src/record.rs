@@ -273,7 +273,7 @@ pub(crate) fn queries() -> Vec<&'static Sql> {
         .collect()
 }
 
-fn read<S: Stored>(row: &Row) -> Result<Record<S::Id, S>, DbError> {
+pub(crate) fn read<S: Stored>(row: &Row) -> Result<Record<S::Id, S>, DbError> {
     let spec = row.text(7)?;
     let broken = |_| DbError::Corrupt {
         reason: format!("the spec of a {} cannot be read", S::NOUN),

@@ -49,6 +49,11 @@ pub fn is_worth_noting(last_seen: Timestamp, now: Timestamp) -> bool {
     last_seen <= now.minus(PRECISION)
 }
 
+/// Forgets sessions that began before this moment, when none of them can be open any more.
+pub fn prune_sessions(before: Timestamp) -> [Statement; 2] {
+    [&PRUNE, &PRUNE_USES].map(|sql| Statement::new(sql, vec![Value::from(before)], Expect::Any, "prune"))
+}
+
 /// How precisely the last use is known.
 const PRECISION: Ttl = Ttl::from_minutes(1);
 
@@ -58,4 +63,8 @@ const SEE: Sql = Sql::same(
      ON CONFLICT (tenant, id) DO UPDATE SET last_seen = excluded.last_seen WHERE session_uses.last_seen <= ?4",
 );
 
-pub(crate) const QUERIES: &[&Sql] = &[&LAST_SEEN, &SEE];
+const PRUNE: Sql = Sql::same("DELETE FROM sessions WHERE created_at < ?1");
+// A session is seen when it begins, and never after its end.
+const PRUNE_USES: Sql = Sql::same("DELETE FROM session_uses WHERE last_seen < ?1");
+
+pub(crate) const QUERIES: &[&Sql] = &[&LAST_SEEN, &SEE, &PRUNE, &PRUNE_USES];

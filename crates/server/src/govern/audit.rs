@@ -38,6 +38,30 @@ pub async fn list(
     Ok(rows.iter().map(|row| entry::entry(served, row, &names)).collect())
 }
 
+/// As [`list`], looking through no more than so many events: what a page can afford. The second part is where to go on,
+/// unless there is nothing older.
+///
+/// # Errors
+/// As [`list`].
+pub async fn list_near(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    filter: EventFilter<'_>,
+    reach: i64,
+) -> Result<(Vec<Entry>, Option<i64>), Failure> {
+    let newest = event::newest_before(&app.db, filter.before).await?;
+    let since = newest.saturating_sub(reach).saturating_add(1).max(0);
+    let entries = list(app, served, caller, &EventFilter { since, ..filter }).await?;
+    let is_full = u32::try_from(entries.len()).is_ok_and(|count| count >= filter.limit);
+    let next = if is_full {
+        entries.last().map(|entry| entry.cursor)
+    } else {
+        Some(since).filter(|since| *since > 1)
+    };
+    Ok((entries, next))
+}
+
 /// One event.
 ///
 /// # Errors

@@ -415,4 +415,4 @@ pub(super) const INVALID: OAuthError = OAuthError::new(
     "the code or refresh token is not valid here: unknown, used, over, ended, or another client's",
 );
 /// How long tokens are issued on one agreement.
-const LONGEST: Ttl = Ttl::from_days(30);
+pub(crate) const LONGEST: Ttl = Ttl::from_days(30);

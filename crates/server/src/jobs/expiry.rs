@@ -4,11 +4,14 @@
 use crate::app::App;
 use crate::error::Failure;
 use crate::govern::{keys, rotation};
+use crate::issue::agreement::LONGEST;
 use crate::issue::flood;
 use crate::limits::refused;
 use crate::registration::overdue;
+use chancery_core::session::ABSOLUTE;
 use chancery_core::time::Ttl;
 use chancery_store::{authorization, change, consumed, device_code, idempotency, refresh_token, sign_in};
+use chancery_store::{prune_families, prune_sessions};
 
 /// Runs once.
 ///
@@ -18,6 +21,8 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     let now = app.clock.now();
     flood::record_omitted(app).await?;
     refused::record(app).await?;
+    // What began before this is over, with a day to look at it.
+    let ended = |longest: Ttl| now.minus(longest).minus(Ttl::from_days(1));
     let batch = app
         .batch(now)
         .extend(consumed::prune(now))
@@ -26,6 +31,8 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .extend(authorization::prune(now, now.minus(Ttl::from_days(1))))
         .push(device_code::prune(now, now.minus(Ttl::from_days(1))))
         .push(refresh_token::prune(now))
+        .extend(prune_sessions(ended(ABSOLUTE)))
+        .push(prune_families(ended(LONGEST)))
         .push(change::prune(now.minus(Ttl::from_days(1))));
     let _ = app.db.commit(batch).await?;
     app.db.prune_batches(now.minus(Ttl::from_days(1))).await?;

@@ -5,15 +5,14 @@ use crate::app::App;
 use crate::directory::change;
 use crate::error::{Failure, Refusal};
 use crate::tenants::Served;
-use chancery_core::agent::{Agent, AgentSpec};
+use chancery_core::agent::Agent;
 use chancery_core::event::Change;
 use chancery_core::grant::{Grant, GrantSource, GrantSpec, Principal};
 use chancery_core::name::Name;
 use chancery_core::noun::{Lifecycle, Noun};
 use chancery_core::resource::Resource;
 use chancery_core::time::Timestamp;
-use chancery_core::token_family::TokenFamilySpec;
-use chancery_store::{Page, record};
+use chancery_store::record;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,60 +50,32 @@ pub async fn list(
 ) -> Result<Vec<AgentOfPerson>, Failure> {
     let tenant = served.tenant.id;
     let principal = Principal::User(signed_in.user.name.clone());
-    let mut agents = Vec::new();
-    for agent in candidates(app, served, &signed_in.user.name).await?.into_values() {
-        let grants = app.directory.grants_of(tenant, &agent.name, &principal).await?;
-        let mut of_agent = Vec::with_capacity(grants.len());
-        for grant in grants
-            .into_iter()
-            .filter(|grant| grant.state != Lifecycle::Retired)
-        {
-            let resource = match &grant.spec.resource {
-                Some(name) => app.directory.resources.find_by_name(tenant, name).await?,
-                None => None,
-            };
-            of_agent.push(GrantOfPerson {
-                resource,
-                is_own: grant.spec.source == GrantSource::Consent,
-                is_open: grant.state.is_active() && grant.spec.is_open(now),
-                grant,
-            });
-        }
-        if !of_agent.is_empty() {
-            agents.push(AgentOfPerson {
-                agent,
-                grants: of_agent,
-            });
-        }
+    let mut agents: BTreeMap<Name, AgentOfPerson> = BTreeMap::new();
+    for grant in chancery_store::grants_for(&app.db, tenant, &principal).await? {
+        let Some(agent) = app
+            .directory
+            .agents
+            .find_by_name(tenant, &grant.spec.agent)
+            .await?
+        else {
+            continue;
+        };
+        let resource = match &grant.spec.resource {
+            Some(name) => app.directory.resources.find_by_name(tenant, name).await?,
+            None => None,
+        };
+        let of_agent = agents.entry(agent.name.clone()).or_insert_with(|| AgentOfPerson {
+            agent,
+            grants: Vec::new(),
+        });
+        of_agent.grants.push(GrantOfPerson {
+            resource,
+            is_own: grant.spec.source == GrantSource::Consent,
+            is_open: grant.state.is_active() && grant.spec.is_open(now),
+            grant: Arc::new(grant),
+        });
     }
-    Ok(agents)
-}
-
-/// Agents that the person let in by a code, and the first of all the others. There is no index of grants by person: in
-/// a tenant of more agents than are looked through, what an administrator granted for a person may not be listed.
-async fn candidates(app: &App, served: &Served, user: &Name) -> Result<BTreeMap<Name, Arc<Agent>>, Failure> {
-    let tenant = served.tenant.id;
-    let mut found = BTreeMap::new();
-    let page = Page {
-        after: "",
-        state: None,
-        limit: LOOKED_THROUGH,
-    };
-    for agent in record::list::<AgentSpec>(&app.db, tenant, &page).await? {
-        found.insert(agent.name.clone(), Arc::new(agent));
-    }
-    for family in record::list_by_parent::<TokenFamilySpec>(&app.db, tenant, user.as_str()).await? {
-        if !found.contains_key(&family.spec.agent)
-            && let Some(agent) = app
-                .directory
-                .agents
-                .find_by_name(tenant, &family.spec.agent)
-                .await?
-        {
-            found.insert(agent.name.clone(), agent);
-        }
-    }
-    Ok(found)
+    Ok(agents.into_values().collect())
 }
 
 /// Takes a grant back. What an administrator granted for the person, the person may refuse as well.
@@ -143,5 +114,3 @@ pub async fn take_back(
     let work = change::recorded(app, served, &caller, &over, (Change::Retired, statement))?;
     change::commit(app, &caller, work).await
 }
-
-const LOOKED_THROUGH: u32 = 500;

@@ -15,6 +15,7 @@ on_both_engines!(
     a_name_that_deceives_is_made_plain,
     a_grant_lasts_as_long_and_as_often_as_was_said,
     what_was_given_is_shown_and_taken_back,
+    what_an_administrator_granted_for_a_person_is_shown_to_that_person_alone,
     what_an_administrator_stopped_is_not_given_again,
     a_page_lets_its_form_lead_to_the_client,
     an_exchange_that_lacks_a_grant_gets_it_at_its_page,
@@ -212,6 +213,19 @@ async fn a_grant_lasts_as_long_and_as_often_as_was_said(place: Place) {
     browser.get("/me/agents").await;
     world.estate.node.advance(Ttl::from_minutes(11)).await;
     world.asked(&mut browser, &[("scope", "read")]).await;
+}
+
+async fn what_an_administrator_granted_for_a_person_is_shown_to_that_person_alone(place: Place) {
+    let world = World::start(&place).await;
+    let mut alice = world.signed_in().await;
+    let mut mallory = world.idp.sign_in(&world.estate.node, "mallory").await;
+    let grant = |user: &str| json!({ "agent": "third", "principal": { "user": user }, "resource": "notes", "scopes": ["read"] });
+    world
+        .estate
+        .apply(json!({ "grants": [grant("company:alice")] }))
+        .await;
+    assert!(alice.get("/me/agents").await.text().contains("third"));
+    assert!(!mallory.get("/me/agents").await.text().contains("third"));
 }
 
 async fn what_was_given_is_shown_and_taken_back(place: Place) {

@@ -1,10 +1,13 @@
 //! The administrators' console: every page asks policy for whoever is signed in, and changes only by its own forms.
 
+use crate::approval::{caller, prepare};
 use crate::browser::*;
 use crate::estate::*;
 use crate::harness::*;
 use crate::identity_provider::IdentityProvider;
 use crate::outside;
+use chancery_server::govern::audit::list_near;
+use chancery_server::store::event::EventFilter;
 use serde_json::{Value, json};
 
 on_both_engines!(
@@ -17,6 +20,7 @@ on_both_engines!(
     a_waiting_client_is_adopted_with_its_own_words_set_apart,
     a_decision_is_shown_with_its_table,
     the_audit_explorer_filters_and_goes_on,
+    what_is_far_back_is_found_a_stretch_at_a_time,
 );
 
 const PAGES: [&str; 8] = [
@@ -278,4 +282,42 @@ async fn the_audit_explorer_filters_and_goes_on(place: Place) {
     assert_eq!(none.matches("</span> <code>token.issued</code>").count(), 0);
     let other = boss.get("/console/audit?agent=nobody-there").await;
     assert_eq!(other.status, 404);
+}
+
+async fn what_is_far_back_is_found_a_stretch_at_a_time(place: Place) {
+    let (estate, _) = world(&place).await;
+    prepare(&estate, "").await;
+    estate.own("planner", &[("resource", NOTES)]).await.token();
+    for _ in 0..12 {
+        estate.own("helper", &[("resource", NOTES)]).await.token();
+    }
+    let planner = estate.show("agents", "planner").await["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let app = &estate.node.app;
+    let served = app.tenants.find_by_name("default");
+    let (served, carol) = (served.unwrap(), caller(&estate, "carol").await);
+    let (mut before, mut looked, mut found) = (i64::MAX, 0, Vec::new());
+    loop {
+        let filter = EventFilter {
+            before,
+            since: 0,
+            kind: "token.issued",
+            id: &planner,
+            limit: 10,
+        };
+        let (entries, next) = list_near(app, &served, &carol, filter, 5).await.unwrap();
+        found.extend(entries);
+        looked += 1;
+        match next {
+            Some(next) => {
+                assert!(next < before, "it must go on");
+                before = next;
+            }
+            None => break,
+        }
+    }
+    assert_eq!(found.len(), 1);
+    assert!(looked > 3, "a stretch has five events: {looked}");
 }

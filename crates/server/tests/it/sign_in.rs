@@ -5,11 +5,14 @@ use crate::estate::*;
 use crate::harness::*;
 use crate::identity_provider::{IdentityProvider, now};
 use crate::outside;
+use chancery_core::session::SessionSpec;
 use chancery_core::time::Ttl;
+use chancery_server::store::record::list_by_parent;
 use serde_json::{Value, json};
 
 on_both_engines!(
     a_person_signs_in_and_out,
+    a_session_that_is_over_is_forgotten_and_one_that_is_not_stays,
     a_callback_without_the_cookie_signs_nobody_in,
     a_state_is_used_once_and_for_ten_minutes,
     an_answer_of_another_issuer_is_refused,
@@ -79,6 +82,27 @@ async fn a_person_signs_in_and_out(place: Place) {
     browser.cookies.insert(SESSION.to_owned(), secret);
     assert!(!is_signed_in(&mut browser).await);
     assert_eq!(estate.events("session.retired").await.len(), 1);
+}
+
+async fn a_session_that_is_over_is_forgotten_and_one_that_is_not_stays(place: Place) {
+    let (estate, idp) = world(&place).await;
+    idp.sign_in(&estate.node, "alice").await;
+    estate.node.advance(Ttl::from_minutes(36 * 60)).await;
+    let mut late = idp.sign_in(&estate.node, "alice").await;
+    let app = &estate.node.app;
+    let tenant = app.tenants.find_by_name("default");
+    let tenant = tenant.unwrap().tenant.id;
+    let sessions = || async {
+        let all = list_by_parent::<SessionSpec>(&app.db, tenant, "company:alice").await;
+        all.unwrap().len()
+    };
+    estate.node.expire().await;
+    assert_eq!(sessions().await, 2, "there is a day to look at it");
+    estate.node.advance(Ttl::from_minutes(20)).await;
+    assert!(is_signed_in(&mut late).await);
+    estate.node.expire().await;
+    assert_eq!(sessions().await, 1);
+    assert!(is_signed_in(&mut late).await);
 }
 
 async fn a_callback_without_the_cookie_signs_nobody_in(place: Place) {

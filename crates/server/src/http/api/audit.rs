@@ -44,6 +44,7 @@ pub async fn list(
     let before = query.cursor.unwrap_or(i64::MAX);
     let filter = EventFilter {
         before,
+        since: 0,
         kind: &query.kind,
         id: &query.id,
         limit,

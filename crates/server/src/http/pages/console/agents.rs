@@ -1,6 +1,7 @@
-//! Agents in the console: the list with state, owner and last event, and one agent with its clients, grants and what
+//! Agents in the console: the list with state and owner, and one agent with its clients, grants and what
 //! was recorded of it last.
 
+use super::audit::REACH;
 use super::{frame, segment, with_query};
 use crate::app::App;
 use crate::directory::change::{self, Caller};
@@ -56,7 +57,6 @@ struct Row {
     state: &'static str,
     badge: &'static str,
     owner: Shown,
-    last: Option<String>,
 }
 
 #[derive(Debug, Template)]
@@ -202,31 +202,9 @@ async fn rows(
             state,
             badge,
             owner: owner(agent),
-            last: last_event(app, served, caller, agent).await?,
         });
     }
     Ok((rows, next))
-}
-
-/// When something was last recorded of an agent, for those who may read the log.
-async fn last_event(
-    app: &App,
-    served: &Served,
-    caller: &Caller,
-    agent: &Agent,
-) -> Result<Option<String>, Failure> {
-    let id = agent.id.to_string();
-    let filter = EventFilter {
-        before: i64::MAX,
-        kind: "",
-        id: &id,
-        limit: 1,
-    };
-    match audit::list(app, served, caller, &filter).await {
-        Ok(entries) => Ok(entries.first().map(|entry| minute(&entry.time))),
-        Err(Failure::Denied(_)) => Ok(None),
-        Err(failure) => Err(failure),
-    }
 }
 
 async fn one(app: &App, visitor: &Visitor, name: &str) -> Result<OneAgent, Failure> {
@@ -349,12 +327,13 @@ async fn events(
     let id = agent.id.to_string();
     let filter = EventFilter {
         before: i64::MAX,
+        since: 0,
         kind: "",
         id: &id,
         limit: 20,
     };
-    let entries = match audit::list(app, served, caller, &filter).await {
-        Ok(entries) => entries,
+    let entries = match audit::list_near(app, served, caller, filter, REACH).await {
+        Ok((entries, _)) => entries,
         Err(Failure::Denied(_)) => return Ok(None),
         Err(failure) => return Err(failure),
     };

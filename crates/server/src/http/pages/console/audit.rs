@@ -77,8 +77,8 @@ pub(super) async fn explore(
     }
 }
 
-/// Events that a query wants, and from where the next page goes on. A page may be short and not be the last: the
-/// outcome is looked at after events were read.
+/// Events that a query wants, and from where the next page goes on. A page may be short and not be the last: it
+/// looks through so many events and no more, and the outcome is looked at after they were read.
 pub(super) async fn found(
     app: &App,
     served: &Served,
@@ -95,13 +95,12 @@ pub(super) async fn found(
     };
     let filter = EventFilter {
         before: query.before.parse().unwrap_or(i64::MAX),
+        since: 0,
         kind: &query.kind,
         id: &agent,
         limit: PAGE,
     };
-    let mut entries = audit::list(app, served, caller, &filter).await?;
-    let is_full = entries.len() == usize::try_from(PAGE).unwrap_or(usize::MAX);
-    let next = entries.last().filter(|_| is_full).map(|entry| entry.cursor);
+    let (mut entries, next) = audit::list_near(app, served, caller, filter, REACH).await?;
     entries.retain(|entry| query.outcome.is_empty() || entry.outcome == query.outcome);
     Ok((entries, next))
 }
@@ -157,3 +156,5 @@ fn shown(entry: &Entry) -> EventShown {
 }
 
 const PAGE: u32 = 50;
+/// How many events one page looks through.
+pub(super) const REACH: i64 = 5_000;
