@@ -1,5 +1,6 @@
 //! The way to a server: its local socket on the same machine, or its URL with a token.
 
+use crate::login;
 use crate::print;
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
@@ -24,7 +25,7 @@ pub(crate) struct ConnectionArguments {
         default_value = "chancery-data/chancery.sock"
     )]
     socket: PathBuf,
-    /// The base URL of a server elsewhere; then a token is needed.
+    /// The base URL of a server elsewhere; then a token is needed, or `chancery login`.
     #[arg(long, global = true, env = "CHANCERY_URL")]
     url: Option<String>,
     /// A file with a token for the administration interface.
@@ -39,8 +40,30 @@ pub(crate) struct ConnectionArguments {
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     target: Target,
-    token: Option<String>,
+    proof: Proof,
     prefix: String,
+}
+
+/// Who asks.
+#[derive(Clone)]
+enum Proof {
+    /// Nobody in particular, or whoever has the socket.
+    None,
+    /// The holder of this token.
+    Token(String),
+    /// Whoever signed in at this URL by `chancery login`, if anybody did.
+    Login(String),
+}
+
+impl std::fmt::Debug for Proof {
+    /// SECURITY: a token is a credential.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Token(_) => f.write_str("Token(..)"),
+            Self::Login(url) => write!(f, "Login({url})"),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -76,9 +99,9 @@ impl ConnectionArguments {
             .context("the token file cannot be read")?;
         let token = token.map(|token| token.trim().to_owned());
         if let Some(url) = &self.url {
-            let mut connection = Connection::to_url(url)?;
-            connection.token = token;
-            return Ok(connection);
+            let connection = Connection::to_url(url)?;
+            let proof = token.map_or_else(|| Proof::Login(url.clone()), Proof::Token);
+            return Ok(Connection { proof, ..connection });
         }
         let prefix = if self.tenant == "default" {
             String::new()
@@ -87,9 +110,14 @@ impl ConnectionArguments {
         };
         Ok(Connection {
             target: Target::Socket(self.socket.clone()),
-            token: None,
+            proof: Proof::None,
             prefix,
         })
+    }
+
+    /// The base URL of a server elsewhere, if one is meant.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
     }
 }
 
@@ -100,7 +128,7 @@ impl Connection {
         let prefix = parsed.path().trim_end_matches('/').to_owned();
         Ok(Self {
             target: Target::Url(parsed),
-            token: None,
+            proof: Proof::None,
             prefix,
         })
     }
@@ -109,7 +137,7 @@ impl Connection {
     pub(crate) fn to_socket(path: PathBuf) -> Self {
         Self {
             target: Target::Socket(path),
-            token: None,
+            proof: Proof::None,
             prefix: String::new(),
         }
     }
@@ -214,7 +242,13 @@ impl Connection {
             .method(method)
             .uri(format!("{}{path}", self.prefix));
         request = request.header("host", self.host());
-        if let Some(token) = &self.token {
+        let token = match &self.proof {
+            Proof::Token(token) => Some(token.clone()),
+            // Boxed, since a token that is about to end is renewed by a request.
+            Proof::Login(url) if path.starts_with("/api/") => Box::pin(login::token(url)).await?,
+            Proof::Login(_) | Proof::None => None,
+        };
+        if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let bytes = match body {

@@ -19,6 +19,7 @@ mod enrol;
 mod key;
 mod kill;
 mod logging;
+mod login;
 mod loopback;
 mod mcp;
 mod me;
@@ -74,6 +75,10 @@ enum Command {
     Enrol(enrol::EnrolArguments),
     /// Print a new one-time enrolment code. Needs the root key and the database.
     Recover(enrol::RecoverArguments),
+    /// Sign in at a server by the browser, on this machine or another; commands with --url then act as you.
+    Login(login::LoginArguments),
+    /// Sign out at a server: what `login` was given is revoked and removed.
+    Logout(login::LogoutArguments),
     /// Put an MCP server behind the gateway: look at its tools, propose scopes, store them with its key.
     Add(add::AddArguments),
     /// Start a program as an agent: a local proxy proves it and renews its tokens. Ends with what the program ends with.
@@ -180,6 +185,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         command,
     } = arguments;
     let output = print::Output { json };
+    let open = || connection.open();
     let done = match command {
         // These end with a code of their own.
         Command::Run(arguments) => return run::run(arguments, &connection).await,
@@ -193,6 +199,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Doctor(arguments) => doctor::run(arguments, output).await,
         Command::Migrate(arguments) => serve::migrate(arguments).await,
         Command::Enrol(arguments) => enrol::run(arguments, &connection.open()?, output).await,
+        Command::Login(arguments) => login::login(arguments, connection.url(), output).await,
+        Command::Logout(arguments) => login::logout(arguments, connection.url(), output).await,
         Command::Recover(arguments) => enrol::recover(arguments).await,
         Command::Apply(arguments) => apply::run(arguments, &connection.open()?, output).await,
         Command::Export(arguments) => apply::export(arguments, &connection.open()?).await,
@@ -200,18 +208,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Client(arguments) => client::run(arguments, &connection.open()?, output).await,
         Command::Registration(arguments) => registration::run(arguments, &connection.open()?, output).await,
         Command::User(arguments) => noun::run("users", arguments, &connection.open()?, output).await,
-        Command::Issuer(arguments) => {
-            noun::run("trusted_issuers", arguments, &connection.open()?, output).await
-        }
+        Command::Issuer(arguments) => noun::run("trusted_issuers", arguments, &open()?, output).await,
         Command::Binding(arguments) => binding::run(arguments, &connection.open()?, output).await,
         Command::Resource(arguments) => resource::run(arguments, &connection.open()?, output).await,
-        Command::Blueprint(arguments) => {
-            noun::run("blueprints", arguments, &connection.open()?, output).await
-        }
+        Command::Blueprint(arguments) => noun::run("blueprints", arguments, &open()?, output).await,
         Command::Grant(arguments) => noun::run("grants", arguments, &connection.open()?, output).await,
-        Command::Connection(arguments) => {
-            noun::run("connections", arguments, &connection.open()?, output).await
-        }
+        Command::Connection(arguments) => noun::run("connections", arguments, &open()?, output).await,
         Command::Account(arguments) => account::run(arguments, &connection.open()?, output).await,
         Command::Session(arguments) => session::run(arguments, &connection.open()?, output).await,
         Command::SignIn(arguments) => session::sign_in(arguments, &connection.open()?, output).await,

@@ -163,6 +163,8 @@ pub enum Provenance {
     Registered,
     /// Its `client_id` is the URL of its metadata document.
     MetadataDocument,
+    /// It is part of this server: a person's own hands, and no agent.
+    BuiltIn,
 }
 
 impl Provenance {

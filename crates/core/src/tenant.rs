@@ -15,6 +15,9 @@ pub struct TenantSpec {
     pub base_url: String,
 }
 
+/// Where a tenant's administration interface lies below its base.
+pub const INTERFACE_PATH: &str = "/api/v1";
+
 /// A tenant.
 pub type Tenant = Record<TenantId, TenantSpec>;
 

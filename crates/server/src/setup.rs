@@ -305,6 +305,6 @@ fn event(tenant: &Tenant, kind: EventKind, (actor, now): (&Actor, Timestamp), ra
 /// The name of the resource that the administration interface is. Every tenant is made with it.
 pub const OWN_INTERFACE: &str = "chancery";
 /// Where the administration interface lies below a tenant's base.
-pub const API_PATH: &str = "/api/v1";
+pub const API_PATH: &str = chancery_core::tenant::INTERFACE_PATH;
 
 const ENROLMENT: Ttl = Ttl::from_minutes(15);

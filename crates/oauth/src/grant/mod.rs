@@ -12,6 +12,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::request::token::TargetRequest;
 use chancery_core::actor::Chain;
 use chancery_core::agent::Agent;
+use chancery_core::client::Provenance;
 use chancery_core::grant::Grant;
 use chancery_core::id::{DecisionId, DelegationId};
 use chancery_core::lineage::{Guard, Lineage};
@@ -23,7 +24,7 @@ use chancery_core::proposal::{
 };
 use chancery_core::resource::{Resource, Sensitivity, TokenAlgorithm};
 use chancery_core::scope::{Authority, Scope, ScopeSet};
-use chancery_core::tenant::Tenant;
+use chancery_core::tenant::{INTERFACE_PATH, Tenant};
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::user::User;
 use std::collections::BTreeMap;
@@ -88,11 +89,15 @@ struct Question {
 /// Puts a proposal together: the question, every limit on it, and the plan.
 fn propose(
     context: RequestContext<'_>,
-    claim: Claim<'_>,
+    mut claim: Claim<'_>,
     target: &Target,
     scope: Option<&str>,
     directory: &Directory,
 ) -> Result<Proposal, OAuthError> {
+    let is_own_hand = is_own_hand(context, &claim, target);
+    if is_own_hand {
+        claim.chain.clear();
+    }
     // A verified parent may be over by this clock, since clocks differ; its child would be born dead.
     if claim.latest_end.is_some_and(|end| end <= context.now) {
         return Err(OAuthError::invalid_request("the subject_token is over"));
@@ -106,7 +111,11 @@ fn propose(
         parent: claim.parent.clone(),
         ceiling: claim.client.ceiling(),
         grant: Some(granted(&grants)),
-        holders: claim.user.map(|user| held(&user.user, directory)),
+        // Nothing is delegated by one's own hand: what the person may do there is decided with each thing they do.
+        holders: claim
+            .user
+            .filter(|_| !is_own_hand)
+            .map(|user| held(&user.user, directory)),
     };
     let question = question(target, scope, directory, &limits)?;
     let used: Vec<&Arc<Grant>> = grants
@@ -120,6 +129,31 @@ fn propose(
         facts,
         plan,
     })
+}
+
+/// Whether a person who has signed in acts at the administration interface by a client that is part of the server. Then
+/// nobody acts for them, and the token says so: it has no actor.
+///
+/// SECURITY: only there. At any other place the same client is an agent as all others are, since a resource could not tell
+/// the person from what acts for them.
+fn is_own_hand(context: RequestContext<'_>, claim: &Claim<'_>, target: &Target) -> bool {
+    let is_at_interface = match target {
+        Target::Resource(resource) => resource
+            .spec
+            .uri
+            .as_str()
+            .strip_prefix(&context.tenant.spec.base_url)
+            .is_some_and(|path| path == INTERFACE_PATH),
+        Target::Chancery | Target::Handover(_) => false,
+    };
+    let has_signed_in = match claim.grant_type {
+        GrantType::AuthorizationCode | GrantType::DeviceCode | GrantType::RefreshToken => true,
+        GrantType::ClientCredentials | GrantType::TokenExchange | GrantType::Ciba | GrantType::JwtBearer => {
+            false
+        }
+    };
+    let is_built_in = claim.client.client().spec.provenance == Provenance::BuiltIn;
+    is_at_interface && has_signed_in && is_built_in && claim.user.is_some()
 }
 
 /// Nouns that scopes and limits refer to, as loaded.

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::directory::apply::Document;
 use crate::directory::change;
 use crate::error::Failure;
+use crate::people::built_in::COMMAND_LINE;
 use crate::setup::OWN_INTERFACE;
 use crate::tenants::Served;
 use chancery_core::agent::AgentSpec;
@@ -53,7 +54,15 @@ pub async fn export(app: &App, served: &Served) -> Result<Document, Failure> {
         text("method") != Some("runtime")
             && text("provenance") != Some("registered")
             && text("agent").is_some()
+            && text("agent") != Some(COMMAND_LINE)
     });
+    // The command line's own agent is made where somebody signs in with it.
+    let is_of_command_line =
+        |record: &Map<String, Value>, field: &str| record.get(field) == Some(&Value::from(COMMAND_LINE));
+    document.agents.retain(|agent| !is_of_command_line(agent, "name"));
+    document
+        .grants
+        .retain(|grant| !is_of_command_line(grant, "agent"));
     // What follows from the base URL is left out, so that a document moves between environments.
     for resource in &mut document.resources {
         if resource.contains_key("upstream") {

@@ -6,7 +6,7 @@ use crate::error::{Failure, Refusal};
 use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
-use chancery_core::client::ClientSpec;
+use chancery_core::client::{ClientSpec, Provenance};
 use chancery_core::connected_account::{AccountOwner, ConnectedAccountSpec};
 use chancery_core::connection::ConnectionSpec;
 use chancery_core::grant::{GrantSpec, Granted, Principal};
@@ -119,6 +119,12 @@ impl Managed for BlueprintSpec {
 
 impl Managed for ClientSpec {
     async fn check_references(&self, view: &View<'_>) -> Result<(), Failure> {
+        // SECURITY: its tokens are the person's own. Nobody makes an agent pass for that.
+        if self.provenance == Provenance::BuiltIn {
+            return Err(invalid(
+                "a client that is `built_in` is the server's own: nobody makes or changes it",
+            ));
+        }
         if let Some(jwks) = &self.jwks {
             let members = jwks.as_object().ok_or_else(|| invalid("`jwks` is a JWK set"))?;
             let limits = chancery_oauth::jose::JwkSetLimits::default();

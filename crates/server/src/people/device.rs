@@ -5,6 +5,7 @@
 //! Only a client that is registered for it by name may: whoever knows the `client_id` of a public client could else make
 //! people answer in its name.
 
+use super::built_in;
 use super::pending::{self, AnswerTo, AskedFor, DeviceAsks, Pending};
 use super::session::SignedIn;
 use crate::app::App;
@@ -66,6 +67,7 @@ pub async fn begin(
     let tenant = served.tenant.id;
 
     // 1. Who asks.
+    built_in::ensure(app, served, &request.client, now).await?;
     let client = &authenticate::client(app, served, &request.client, arrival).await?;
     if !client
         .client()

@@ -3,6 +3,7 @@
 
 pub mod agents;
 pub mod authorize;
+pub mod built_in;
 pub mod code;
 pub mod consent;
 pub mod device;

@@ -54,6 +54,7 @@ struct DeviceShown {
 #[derive(Debug)]
 enum ClientOrigin {
     Administrator,
+    BuiltIn,
     Host(Shown),
     Itself,
 }
@@ -219,6 +220,7 @@ fn origin(client: &Client) -> ClientOrigin {
     match (spec.provenance, &spec.metadata_uri) {
         (Provenance::MetadataDocument, Some(uri)) => ClientOrigin::Host(Shown::new(&host(uri))),
         (Provenance::Manual | Provenance::Runtime, _) => ClientOrigin::Administrator,
+        (Provenance::BuiltIn, _) => ClientOrigin::BuiltIn,
         (Provenance::Registered | Provenance::MetadataDocument, _) => ClientOrigin::Itself,
     }
 }

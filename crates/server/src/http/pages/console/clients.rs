@@ -113,6 +113,7 @@ pub(super) const fn origin(provenance: Provenance) -> &'static str {
         Provenance::Runtime => "made by a runtime binding",
         Provenance::Registered => "registered itself",
         Provenance::MetadataDocument => "has a metadata document",
+        Provenance::BuiltIn => "is part of this server",
     }
 }
 
