@@ -5,7 +5,9 @@
 //! approve is policy's question and is not answered here, and nothing here hashes: it says which bytes are hashed.
 
 use crate::actor::ChainLink;
-use crate::id::{AgentId, ApprovalId, ClientId, ConnectionId, ResourceId, TenantId, TokenId, UserId};
+use crate::id::{
+    AgentId, ApprovalId, ClientId, ConnectionId, ResourceId, TenantId, TokenFamilyId, TokenId, UserId,
+};
 use crate::lineage::Lineage;
 use crate::name::Name;
 use crate::proposal::GrantType;
@@ -151,8 +153,28 @@ pub enum Basis {
     Person,
     /// A token of ours.
     Token(Box<ParentToken>),
+    /// What a person agreed to: by a code, or by a refresh token.
+    Agreement(Box<AgreementBasis>),
     /// A call, which comes with a token of its own when it is made again.
     Call,
+}
+
+/// What must be known of an agreement to issue a token on it later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgreementBasis {
+    /// The family that the token is issued in.
+    pub family: TokenFamilyId,
+    /// When nothing more is issued in it.
+    pub expires_at: Timestamp,
+    /// Whether it is the family's first token, with which the client gets what goes along with it.
+    pub is_first: bool,
+    /// The client, as it named itself, if it is to get an ID token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id_token_for: Option<String>,
+    /// Stands in the ID token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 /// What must be known of a token of ours to exchange it later.

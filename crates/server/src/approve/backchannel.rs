@@ -7,7 +7,7 @@ use crate::approve::request::{self, Request, Wanted};
 use crate::error::Failure;
 use crate::issue::arrival::{Arrival, Source};
 use crate::issue::token::{consume, guard_of};
-use crate::issue::{authenticate, target};
+use crate::issue::{authenticate, id_token, target};
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::approval::{Basis, PENDING_FOR, Requirement};
@@ -27,6 +27,7 @@ use chancery_oauth::grant::approved::{Awaited, Carried, approved};
 use chancery_oauth::grant::{RequestContext, Target, VerifiedUser, lifetime};
 use chancery_oauth::jose::{UnverifiedJwt, VerifyError};
 use chancery_oauth::request::backchannel::{BackchannelRequest, Hint};
+use chancery_oauth::request::client::PresentedClient;
 use chancery_oauth::request::token::SubjectTokenType;
 use chancery_oauth::user_token;
 use chancery_policy::{NeedsApproval, Verdict, decide};
@@ -55,7 +56,7 @@ pub async fn ask(
     }
     app.limits
         .token((tenant, client.agent().id, client.client().id), now)?;
-    let user = person(app, served, &request.hint, now).await?;
+    let user = person(app, served, (client, &request.client), &request.hint, now).await?;
 
     // 2. What would be given, as things are now.
     let target = target::find(app, tenant, &request.target).await?;
@@ -125,15 +126,36 @@ async fn commit(
 }
 
 /// The person whom a hint names. SECURITY: exactly that person or nobody: no search by mail address or likeness.
-async fn person(app: &App, served: &Served, hint: &Hint, now: Timestamp) -> Result<Arc<User>, Failure> {
+async fn person(
+    app: &App,
+    served: &Served,
+    (client, presented): (&AuthenticatedClient, &PresentedClient),
+    hint: &Hint,
+    now: Timestamp,
+) -> Result<Arc<User>, Failure> {
     let users = &app.directory.users;
     let found = match hint {
         Hint::Login(name) => users.find_named(served.tenant.id, name).await?,
         Hint::LoginToken(token) => named_by(app, served, token, SubjectTokenType::Jwt, now).await?,
+        Hint::IdToken(token) if is_ours(served, token) => {
+            // An ID token that we made for this very client, as it names itself or as it is registered.
+            let named = authenticate::named(presented, client);
+            let is_for = |aud: &str| aud == named || aud == client.client().id.to_string();
+            match id_token::hinted(served, token.expose_secret(), is_for, now) {
+                Some(id) => users.find(served.tenant.id, id).await?,
+                None => None,
+            }
+        }
         Hint::IdToken(token) => named_by(app, served, token, SubjectTokenType::IdToken, now).await?,
     };
     let found = found.filter(|user| user.state.is_active());
     found.ok_or_else(|| UNKNOWN_USER.into())
+}
+
+/// Whether a token says that it is ours. Nothing is believed yet.
+fn is_ours(served: &Served, token: &Secret<String>) -> bool {
+    let claims = UnverifiedJwt::parse(token.expose_secret()).and_then(|jwt| jwt.unverified_claims());
+    claims.is_ok_and(|claims| claims.unverified_issuer() == Some(served.tenant.spec.base_url.as_str()))
 }
 
 /// The person whom a trusted issuer's token names, if they are known here.

@@ -7,6 +7,7 @@ use crate::approve::answer::as_principal;
 use crate::approve::{draft, sealed};
 use crate::directory::lineage;
 use crate::error::Failure;
+use crate::issue::agreement::Redeemed;
 use crate::issue::token::guard_of;
 use crate::issue::{own, subject, target};
 use crate::record;
@@ -38,11 +39,21 @@ use std::sync::Arc;
 pub struct Redemption {
     /// The request.
     row: ApprovalRow,
+    gives_identity: bool,
 }
 
 impl Redemption {
     pub(super) const fn new(row: ApprovalRow) -> Self {
-        Self { row }
+        Self {
+            row,
+            gives_identity: false,
+        }
+    }
+
+    /// Whether an ID token goes along: a person answered a backchannel request, which asks for one by its nature (CIBA
+    /// §7.1, §10.1.1).
+    pub const fn gives_identity(&self) -> bool {
+        self.gives_identity
     }
 
     /// Uses the yes, once, and records that it was used. Fails with [`approval::SPENT`].
@@ -84,7 +95,7 @@ pub async fn token(
     client: &AuthenticatedClient,
     handle: &str,
     context: RequestContext<'_>,
-) -> Result<(Proposal, Redemption), Failure> {
+) -> Result<(Proposal, Redemption, Option<Redeemed>), Failure> {
     let now = context.now;
     let row = approval::find_by_digest(&app.db, served.tenant.id, &sealed::digest(handle)).await?;
     // SECURITY: another client's handle is as unknown as one that never was.
@@ -114,7 +125,27 @@ pub async fn token(
     if !draft::is_of(&proposal, asked) {
         return Err(REVOKED.into());
     }
-    Ok((proposal, Redemption { row }))
+    let redeemed = agreed(app, served, client, &record).await?;
+    let gives_identity = asked.kind == ApprovalKind::Access;
+    let redemption = Redemption { row, gives_identity };
+    Ok((proposal, redemption, redeemed))
+}
+
+/// What goes along with a token on what a person agreed to.
+async fn agreed(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    record: &ApprovalRecord,
+) -> Result<Option<Redeemed>, Failure> {
+    let basis = match &record.basis {
+        Basis::Agreement(basis) => basis,
+        Basis::Itself | Basis::Person | Basis::Token(_) | Basis::Call => return Ok(None),
+    };
+    let families = &app.directory.families;
+    let family = families.find(served.tenant.id, basis.family).await?;
+    let family = family.ok_or(REVOKED)?;
+    Ok(Some(Redeemed::awaited(served, client, family, basis)))
 }
 
 /// Whether there is a yes to use.
@@ -238,7 +269,13 @@ async fn propose(
     });
     let own = match &record.basis {
         Basis::Token(parent) => Some(parent_token(app, served, parent, context.now).await?),
-        Basis::Itself | Basis::Person | Basis::Call => None,
+        Basis::Itself | Basis::Person | Basis::Agreement(_) | Basis::Call => None,
+    };
+    // INVARIANT: nothing lives longer than what the person agreed to.
+    let lifetime = match &record.basis {
+        Basis::Agreement(basis) if basis.expires_at <= context.now => return Err(REVOKED.into()),
+        Basis::Agreement(basis) => asked.lifetime.min(basis.expires_at.since(context.now)),
+        Basis::Itself | Basis::Person | Basis::Token(_) | Basis::Call => asked.lifetime,
     };
     let subject = match (&own, &verified) {
         (Some(own), _) => Awaited::Token(own),
@@ -254,7 +291,7 @@ async fn propose(
         grant_type: asked.grant_type.unwrap_or(GrantType::Ciba),
         lineage: &record.lineage,
         guards,
-        lifetime: asked.lifetime,
+        lifetime,
     };
     Ok(approved(context, client, carried, target, scope, &directory)?)
 }

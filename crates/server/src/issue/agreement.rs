@@ -15,6 +15,7 @@ use crate::people::code::{self, CodeContent};
 use crate::record as audit;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
+use chancery_core::approval::AgreementBasis;
 use chancery_core::event::{Change, Event, EventKind, EventOutcome};
 use chancery_core::grant::Principal;
 use chancery_core::id::{EventId, Id as _, TenantId, TokenFamilyId};
@@ -87,7 +88,7 @@ pub async fn propose(
     presented: Presented<'_>,
     (wanted, scope): (&TargetRequest, Option<&str>),
     context: RequestContext<'_>,
-) -> Result<(Proposal, Redeemed), Failure> {
+) -> Result<(Proposal, Redeemed, Target), Failure> {
     let (redeemed, relied, grant_type) = match presented {
         Presented::Code {
             code,
@@ -132,7 +133,7 @@ pub async fn propose(
     let scope = scope.map(|scope| without_identity(scope, &spec.identity));
     let scope = scope.as_deref();
     let proposal = authorization_code(context, client, agreement, &target, scope, &directory)?;
-    Ok((proposal, redeemed))
+    Ok((proposal, redeemed, target))
 }
 
 async fn by_code(
@@ -369,6 +370,43 @@ fn actor(client: &AuthenticatedClient) -> Actor {
 }
 
 impl Redeemed {
+    /// What goes along with a token that waited for somebody's yes. What was redeemed was redeemed when it was asked for.
+    pub(crate) fn awaited(
+        served: &Served,
+        client: &AuthenticatedClient,
+        family: Arc<TokenFamily>,
+        basis: &AgreementBasis,
+    ) -> Self {
+        Self {
+            refresh_token: basis
+                .is_first
+                .then(|| refresh::first(served, client, &family))
+                .flatten(),
+            family,
+            nonce: basis.nonce.clone(),
+            id_token_for: basis.id_token_for.clone(),
+            statements: Vec::new(),
+            changed: Vec::new(),
+            instead: Vec::new(),
+        }
+    }
+
+    /// Whether the client is to get an ID token.
+    pub(super) const fn has_id_token(&self) -> bool {
+        self.id_token_for.is_some()
+    }
+
+    /// What must be known of it if somebody's yes is needed first.
+    pub(super) fn basis(&self, is_first: bool) -> AgreementBasis {
+        AgreementBasis {
+            family: self.family.id,
+            expires_at: self.family.spec.expires_at,
+            is_first,
+            id_token_for: self.id_token_for.clone(),
+            nonce: self.nonce.clone(),
+        }
+    }
+
     /// The scope of an answer: what was given at the resource, and what was asked for about the person.
     pub(super) fn scope_with_identity(&self, given: String) -> String {
         let mut words = self.family.spec.identity.clone();

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::approve::request::{self, Wanted};
 use crate::approve::{draft, redeem};
 use crate::error::Failure;
+use crate::issue::agreement::Redeemed;
 use crate::issue::arrival::Arrival;
 use crate::issue::refusal::{Refused, refuse_with};
 use crate::issue::subject::Learned;
@@ -19,6 +20,7 @@ use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::Target;
 use chancery_oauth::grant::token_exchange::SubjectToken;
 use chancery_policy::NeedsApproval;
+use chancery_store::Statement;
 
 /// What the request stands on, kept until people answer.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub(super) struct Asking {
     target: Target,
     /// When what it stands on is over.
     end: Option<Timestamp>,
+    /// What is used by asking: a code, which begins the family that the token will be issued in.
+    uses: Vec<Statement>,
 }
 
 impl Asking {
@@ -36,6 +40,7 @@ impl Asking {
             basis: Basis::Itself,
             target,
             end: None,
+            uses: Vec::new(),
         }
     }
 
@@ -45,6 +50,7 @@ impl Asking {
             basis: Basis::Person,
             target,
             end: None,
+            uses: Vec::new(),
         }
     }
 
@@ -58,7 +64,27 @@ impl Asking {
                 (Basis::Token(Box::new(parent)), Some(own.token.expires_at))
             }
         };
-        Self { basis, target, end }
+        Self {
+            basis,
+            target,
+            end,
+            uses: Vec::new(),
+        }
+    }
+
+    /// What a person agreed to. A code is used by asking, since it ends long before anybody can answer; a refresh token is
+    /// not, and stays as it is.
+    pub(super) fn of_agreement(redeemed: &Redeemed, is_first: bool, target: Target) -> Self {
+        Self {
+            basis: Basis::Agreement(Box::new(redeemed.basis(is_first))),
+            target,
+            end: Some(redeemed.family.spec.expires_at),
+            uses: if is_first {
+                redeemed.statements.clone()
+            } else {
+                Vec::new()
+            },
+        }
     }
 }
 
@@ -106,6 +132,7 @@ pub(super) async fn ask(
                 ..REQUIRED
             });
             refused.statements = request.statements;
+            refused.statements.extend(asking.uses);
         }
     }
     refuse_with(app, served, client, refused, learned, arrival).await

@@ -53,6 +53,20 @@ pub async fn client(
     }
 }
 
+/// The client as it names itself: what the `aud` of an ID token must be.
+pub fn named(presented: &PresentedClient, client: &AuthenticatedClient) -> String {
+    match presented {
+        PresentedClient::Secret { client_id, .. } | PresentedClient::Public { client_id } => {
+            client_id.clone()
+        }
+        PresentedClient::Assertion { client_id, .. } => client_id.clone().unwrap_or_else(|| {
+            let facts = client.client();
+            let uri = facts.spec.metadata_uri.clone();
+            uri.unwrap_or_else(|| facts.id.to_string())
+        }),
+    }
+}
+
 /// The error for an assertion that was used before, recorded.
 ///
 /// # Errors

@@ -109,9 +109,11 @@ pub(super) async fn propose(
         GrantRequest::Ciba { auth_req_id } => {
             // What is given was said when it was asked for; no parameter widens or turns it.
             let handle = auth_req_id.expose_secret();
-            let (proposal, redemption) = redeem::token(app, served, client, handle, context).await?;
+            let (proposal, redemption, redeemed) =
+                redeem::token(app, served, client, handle, context).await?;
             Ok(Proposed {
                 redemption: Some(redemption),
+                redeemed,
                 ..Proposed::of(proposal)
             })
         }
@@ -194,9 +196,11 @@ async fn agreed(
     (request, context): (&TokenRequest, RequestContext<'_>),
 ) -> Result<Proposed, Failure> {
     let wanted = (&request.target, request.scope.as_deref());
-    let (proposal, redeemed) = agreement::propose(app, served, client, presented, wanted, context).await?;
-    // Nobody is asked for a yes besides: scopes that need one were not offered to the person.
+    let is_first = !matches!(presented, Presented::Refresh(_));
+    let (proposal, redeemed, target) =
+        agreement::propose(app, served, client, presented, wanted, context).await?;
     Ok(Proposed {
+        asking: Some(Asking::of_agreement(&redeemed, is_first, target)),
         redeemed: Some(redeemed),
         ..Proposed::of(proposal)
     })

@@ -41,12 +41,7 @@ pub(super) fn begin(
     family: &TokenFamily,
     now: Timestamp,
 ) -> Option<(Secret<String>, Statement)> {
-    let spec = &client.client().spec;
-    let is_registered = spec.grant_types.contains(&ClientGrant::RefreshToken);
-    if !spec.may_use(ClientGrant::RefreshToken) || !(family.spec.is_offline || is_registered) {
-        return None;
-    }
-    let token = derived(served, family.id, 0);
+    let token = first(served, client, family)?;
     let line = RefreshLine {
         position: 0,
         digest: digest(token.expose_secret()),
@@ -56,6 +51,18 @@ pub(super) fn begin(
     };
     let statement = store::insert(served.tenant.id, family.id, &line);
     Some((token, statement))
+}
+
+/// The first refresh token of a family, if there is one.
+pub(super) fn first(
+    served: &Served,
+    client: &AuthenticatedClient,
+    family: &TokenFamily,
+) -> Option<Secret<String>> {
+    let spec = &client.client().spec;
+    let is_registered = spec.grant_types.contains(&ClientGrant::RefreshToken);
+    let gets_one = spec.may_use(ClientGrant::RefreshToken) && (family.spec.is_offline || is_registered);
+    gets_one.then(|| derived(served, family.id, 0))
 }
 
 /// Redeems a refresh token.

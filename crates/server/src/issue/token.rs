@@ -1,12 +1,13 @@
 //! The token endpoint's use case: parse → load facts → check → decide → record → sign → reply.
 
 use crate::app::App;
-use crate::approve::redeem;
+use crate::approve::redeem::{self, Redemption};
 use crate::error::Failure;
 use crate::govern::keys;
 use crate::issue::agreement::{self, Redeemed};
 use crate::issue::arrival::{Arrival, Source};
 use crate::issue::asking::ask;
+use crate::issue::id_token::IdTokenFor;
 use crate::issue::proposed::{Proposed, propose};
 use crate::issue::refusal::{decision_part, refuse, seen, spend};
 use crate::issue::subject::Learned;
@@ -152,7 +153,7 @@ async fn attempt(
         }
     };
 
-    if let Some(algorithm) = missing_key(served, &permit, redeemed.as_ref()) {
+    if let Some(algorithm) = missing_key(served, &permit, (redemption.as_ref(), redeemed.as_ref())) {
         // The first token of an algorithm: make its key, then decide afresh.
         keys::ensure(app, served, algorithm, now).await?;
         return Ok(Attempt::Stale(Vec::new()));
@@ -176,8 +177,7 @@ async fn attempt(
             ..
         } => return Err(authenticate::replayed(app, served, client, arrival).await?.into()),
         Outcome::Refused { label: BUDGET, .. } => {
-            let spent = used_up(*permit);
-            return refuse(app, served, client, spent, learned, arrival).await;
+            return refuse(app, served, client, used_up(*permit), learned, arrival).await;
         }
         Outcome::Refused {
             label: label @ (consumed::GRANT_REPLAYED | approval::SPENT),
@@ -188,7 +188,8 @@ async fn attempt(
 
     // 5. Act: sign what was permitted, and reply.
     seen(permit.decision());
-    sign(served, request, &permit, redeemed, now).map(Attempt::Answered)
+    let identity = identity(redemption.as_ref(), request, client);
+    sign(served, request, &permit, (redeemed, identity), now).map(Attempt::Answered)
 }
 
 /// Signs what was permitted and recorded.
@@ -196,16 +197,23 @@ fn sign(
     served: &Served,
     request: &TokenRequest,
     permit: &Permit,
-    redeemed: Option<Redeemed>,
+    (redeemed, identity): (Option<Redeemed>, Option<String>),
     now: Timestamp,
 ) -> Result<TokenResponse, Failure> {
     let access_token = served.keys.sign(permit)?;
     let is_exchange = matches!(request.grant, GrantRequest::TokenExchange { .. });
     let mut scope = scope_text(permit.plan(), permit.given());
-    let (mut refresh_token, mut id_token) = (None, None);
+    let mut wanted = redeemed.as_ref().and_then(IdTokenFor::agreed);
+    if let Some(client_id) = &identity {
+        scope.insert_str(0, if scope.is_empty() { "openid" } else { "openid " });
+        wanted = Some(IdTokenFor::answered(client_id));
+    }
+    let about = (permit.plan().subject, access_token.as_str());
+    let id_token = wanted.map(|wanted| id_token::sign(served, &wanted, about, now));
+    let id_token = id_token.transpose()?;
+    let mut refresh_token = None;
     if let Some(redeemed) = redeemed {
         scope = redeemed.scope_with_identity(scope);
-        id_token = id_token::sign(served, &redeemed, (permit.plan().subject, &access_token), now)?;
         refresh_token = redeemed.refresh_token;
     }
     Ok(TokenResponse {
@@ -240,9 +248,25 @@ fn by(client: &AuthenticatedClient, permit: &Permit) -> (Actor, DecisionId) {
     (actor(client, permit.plan()), permit.decision().id)
 }
 
+/// The client as it names itself, if a person's yes gives it an ID token.
+fn identity(
+    redemption: Option<&Redemption>,
+    request: &TokenRequest,
+    client: &AuthenticatedClient,
+) -> Option<String> {
+    redemption
+        .is_some_and(Redemption::gives_identity)
+        .then(|| authenticate::named(&request.client, client))
+}
+
 /// An algorithm that something must be signed with and that no key signs with yet.
-fn missing_key(served: &Served, permit: &Permit, redeemed: Option<&Redeemed>) -> Option<TokenAlgorithm> {
-    let has_id_token = redeemed.is_some_and(|redeemed| redeemed.id_token_for.is_some());
+fn missing_key(
+    served: &Served,
+    permit: &Permit,
+    (redemption, redeemed): (Option<&Redemption>, Option<&Redeemed>),
+) -> Option<TokenAlgorithm> {
+    let has_id_token =
+        redemption.is_some_and(Redemption::gives_identity) || redeemed.is_some_and(Redeemed::has_id_token);
     let mut needed = vec![permit.plan().algorithm];
     needed.extend(has_id_token.then_some(TokenAlgorithm::Rs256));
     needed

@@ -22,7 +22,6 @@ use chancery_core::time::{Timestamp, Ttl};
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::Target;
-use chancery_oauth::request::client::PresentedClient;
 use chancery_oauth::request::device::DeviceAuthorizationRequest;
 use chancery_oauth::request::token::TargetRequest;
 use chancery_oauth::user_code::UserCode;
@@ -89,7 +88,7 @@ pub async fn begin(
     };
     check(app, served, &asked).await?;
     let kept = serde_json::to_string(&Kept {
-        client_id: named(&request.client, client),
+        client_id: authenticate::named(&request.client, client),
         asked,
         asked_at: now,
         source: source.to_string(),
@@ -127,20 +126,6 @@ async fn check(app: &App, served: &Served, asked: &AskedFor) -> Result<(), Failu
         return Ok(());
     }
     Err(OAuthError::new(ErrorCode::InvalidScope, "a scope is not known at this resource").into())
-}
-
-/// The client as it names itself: what the `aud` of an ID token must be.
-fn named(presented: &PresentedClient, client: &AuthenticatedClient) -> String {
-    match presented {
-        PresentedClient::Secret { client_id, .. } | PresentedClient::Public { client_id } => {
-            client_id.clone()
-        }
-        PresentedClient::Assertion { client_id, .. } => client_id.clone().unwrap_or_else(|| {
-            let facts = client.client();
-            let uri = facts.spec.metadata_uri.clone();
-            uri.unwrap_or_else(|| facts.id.to_string())
-        }),
-    }
 }
 
 /// Whether the codes were free, and are kept.

@@ -19,6 +19,8 @@ on_both_engines!(
     the_owners_own_yes_is_no_second_pair_of_eyes,
     metadata_names_the_endpoint_and_its_mode,
     a_stranger_asks_nobody,
+    a_yes_tells_the_client_who_said_it,
+    an_id_token_of_ours_names_its_person_to_its_own_client,
 );
 
 async fn ask(estate: &Estate, pairs: &[(&str, &str)]) -> Answer {
@@ -65,7 +67,7 @@ async fn the_person_who_is_named_gives_access_and_nobody_else(place: Place) {
     );
     approve(&estate, "alice", &id).await.unwrap();
     let given = poll(&estate, "planner", &handle).await;
-    assert_eq!(given.scope(), "read");
+    assert_eq!(given.scope(), "openid read");
     let (alice, planner) = (
         estate.show("users", "alice").await,
         estate.show("agents", "planner").await,
@@ -183,7 +185,7 @@ async fn the_owners_own_yes_is_no_second_pair_of_eyes(place: Place) {
     let estate = estate_with(&place, policy).await;
     let (handle, id) = asked(&ask(&estate, &[("login_hint", "alice")]).await);
     approve(&estate, "alice", &id).await.unwrap();
-    assert_eq!(poll(&estate, "planner", &handle).await.scope(), "read");
+    assert_eq!(poll(&estate, "planner", &handle).await.scope(), "openid read");
 
     estate
         .change("agents", "planner", json!({ "owner": "alice" }))
@@ -229,4 +231,64 @@ async fn a_stranger_asks_nobody(place: Place) {
         .await;
     assert_eq!(answer.error(), (401, "invalid_client".to_owned()));
     assert!(estate.events("approval.requested").await.is_empty());
+}
+
+/// The ID token that comes with alice's yes.
+async fn id_token(estate: &Estate) -> (String, Answer) {
+    let (handle, id) = asked(&ask(estate, &[("login_hint", "alice")]).await);
+    approve(estate, "alice", &id).await.unwrap();
+    let given = poll(estate, "planner", &handle).await;
+    let token = given.json()["id_token"].as_str().unwrap().to_owned();
+    (token, given)
+}
+
+async fn a_yes_tells_the_client_who_said_it(place: Place) {
+    let estate = people(&place).await;
+    let (token, given) = id_token(&estate).await;
+    let said = claims(&token);
+    let alice = estate.show("users", "alice").await["id"].clone();
+    assert_eq!(
+        (&said["iss"], &said["sub"], &said["aud"]),
+        (&json!(BASE), &alice, &json!(estate.client_id("planner")))
+    );
+    assert!(said["at_hash"].is_string() && said["sid"].is_null() && said["auth_time"].is_null());
+    assert!(given.json()["refresh_token"].is_null());
+    // A yes of others to a token is no sign-in.
+    let exchanged = estate.planner_for_alice("read").await;
+    assert!(exchanged.json()["id_token"].is_null());
+}
+
+async fn an_id_token_of_ours_names_its_person_to_its_own_client(place: Place) {
+    let estate = people(&place).await;
+    let (token, given) = id_token(&estate).await;
+    asked(&ask(&estate, &[("id_token_hint", &token), ("binding_message", "1")]).await);
+    let form = [
+        ("scope", "openid read"),
+        ("resource", NOTES),
+        ("id_token_hint", token.as_str()),
+    ];
+    let theirs = estate.post("/bc-authorize", "helper", &form).await;
+    assert_eq!(theirs.error().1, "unknown_user_id");
+    let access = given.token();
+    let mut altered = token.clone();
+    let last = if altered.ends_with('A') { "B" } else { "A" };
+    altered.replace_range(altered.len() - 1.., last);
+    let unsigned = format!("{}.", token.rsplit_once('.').unwrap().0);
+    let forged = sign(
+        &key("idp-1"),
+        Some("JWT"),
+        &json!({ "iss": BASE, "sub": "usr_0", "aud": estate.client_id("planner"), "iat": 1, "exp": 1_868_478_400, "at_hash": "x" }),
+    );
+    for other in [&access, &altered, &unsigned, &forged] {
+        let answer = ask(&estate, &[("id_token_hint", other)]).await;
+        assert_eq!(answer.error().1, "unknown_user_id", "{other}");
+    }
+    // It is a hint and no proof: it may be over, though not for ever.
+    estate.node.advance(Ttl::from_minutes(60)).await;
+    asked(&ask(&estate, &[("id_token_hint", &token), ("binding_message", "2")]).await);
+    estate.node.advance(Ttl::from_days(3)).await;
+    assert_eq!(
+        ask(&estate, &[("id_token_hint", &token)]).await.error().1,
+        "unknown_user_id"
+    );
 }

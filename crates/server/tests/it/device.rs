@@ -1,6 +1,7 @@
 //! Device authorization (RFC 8628): from a device's request over a person's answer at a browser of their own to a token,
 //! and what is tried with each step.
 
+use crate::approval::{CIBA, approve, prepare, waits};
 use crate::authorize::World;
 use crate::browser::*;
 use crate::estate::*;
@@ -26,6 +27,7 @@ on_both_engines!(
     many_polls_at_once_redeem_a_device_code_once,
     a_device_code_is_of_its_tenant,
     nothing_of_a_code_can_be_read_from_the_database,
+    a_device_code_that_needs_a_yes_is_used_by_asking,
 );
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -526,4 +528,47 @@ async fn nothing_of_a_code_can_be_read_from_the_database(place: Place) {
         let found = device_code::find_waiting(db, tenant, &guess, now).await.unwrap();
         assert!(found.is_none(), "a user code is kept under no key");
     }
+}
+
+async fn a_device_code_that_needs_a_yes_is_used_by_asking(place: Place) {
+    let living = Living::room(&place).await;
+    let estate = &living.world.estate;
+    let policy = r#"@id("devices-need-a-yes")
+        forbid (principal is Agent, action == Action::"issue_token", resource)
+        when { context.grant_type == "device_code" }
+        unless { context has approval && context.approval.count >= 1 };"#;
+    prepare(estate, policy).await;
+    let codes = living.asked(&[("scope", "openid read")]).await;
+    let mut browser = living.world.signed_in().await;
+    living.allow(&mut browser, &codes.user).await;
+    let (handle, id) = waits(&living.poll(&codes.device).await);
+    let poll = [
+        ("grant_type", CIBA),
+        ("client_id", living.tv.as_str()),
+        ("auth_req_id", handle.as_str()),
+    ];
+    assert_eq!(
+        estate.node.form("/token", &poll).await.error().1,
+        "authorization_pending"
+    );
+    approve(estate, "carol", &id).await.unwrap();
+    let given = estate.node.form("/token", &poll).await;
+    assert_eq!(given.scope(), "openid read");
+    // What would have come with the code comes with the yes.
+    let body = given.json();
+    assert_eq!(
+        claims(body["id_token"].as_str().unwrap())["aud"],
+        json!(living.tv)
+    );
+    let refresh = [
+        ("grant_type", "refresh_token"),
+        ("client_id", living.tv.as_str()),
+        ("refresh_token", body["refresh_token"].as_str().unwrap()),
+    ];
+    estate.node.form("/token", &refresh).await.token();
+    assert!(living.world.is_active(&given.token()).await);
+    // The code was used by asking. Its second use ends all of it.
+    assert_eq!(living.poll(&codes.device).await.error().1, "invalid_grant");
+    assert!(!living.world.is_active(&given.token()).await);
+    assert_eq!(estate.node.form("/token", &poll).await.error().1, "invalid_grant");
 }

@@ -37,6 +37,8 @@ mod client_runtime;
 #[cfg(test)]
 mod client_secret;
 #[cfg(test)]
+mod command_line;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod consent;

@@ -1,5 +1,6 @@
 //! Refresh tokens: derived successors, one use, and the end of the family on any other.
 
+use crate::approval::{CIBA, approve, prepare, waits};
 use crate::authorize::World;
 use crate::browser::*;
 use crate::estate::*;
@@ -18,6 +19,7 @@ on_both_engines!(
     a_confidential_client_keeps_its_refresh_token,
     a_client_gives_its_refresh_token_up,
     a_guess_at_a_refresh_token_ends_nothing,
+    a_refresh_that_needs_a_yes_waits_for_it_and_keeps_its_token,
 );
 
 async fn begun(world: &World) -> (Browser, String, String) {
@@ -271,4 +273,44 @@ async fn a_guess_at_a_refresh_token_ends_nothing(place: Place) {
     }
     assert!(world.is_active(&access).await);
     refresh(&world, &token, &[]).await.token();
+}
+
+async fn a_refresh_that_needs_a_yes_waits_for_it_and_keeps_its_token(place: Place) {
+    let world = World::start(&place).await;
+    let estate = &world.estate;
+    let mut browser = world.signed_in().await;
+    let code = world.code(&mut browser, &[]).await;
+    let first = world.redeem(&code, &[]).await;
+    let token = first.json()["refresh_token"].as_str().unwrap().to_owned();
+    let policy = r#"@id("writing-again-needs-a-yes")
+        forbid (principal is Agent, action == Action::"issue_token", resource == Scope::"notes:write")
+        when { context.grant_type == "refresh_token" }
+        unless { context has approval && context.approval.count >= 1 };"#;
+    prepare(estate, policy).await;
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", world.app.as_str()),
+        ("refresh_token", token.as_str()),
+    ];
+    let (handle, id) = waits(&estate.node.form("/token", &form).await);
+    // Nothing was used: it asks for the same once more, and no reuse is seen in it.
+    assert_eq!(waits(&estate.node.form("/token", &form).await).0, handle);
+    approve(estate, "carol", &id).await.unwrap();
+    let poll = [
+        ("grant_type", CIBA),
+        ("client_id", world.app.as_str()),
+        ("auth_req_id", handle.as_str()),
+    ];
+    let given = estate.node.form("/token", &poll).await;
+    assert_eq!(given.scope(), "read write");
+    assert!(given.json()["refresh_token"].is_null());
+    assert!(world.is_active(&given.token()).await && world.is_active(&first.token()).await);
+    // Less than needs a yes needs none.
+    let mut less = form.to_vec();
+    less.push(("scope", "read"));
+    assert_eq!(estate.node.form("/token", &less).await.scope(), "read");
+    // What was given hangs on the session, as all that was agreed to in it.
+    let csrf = csrf(&browser.get("/me/agents").await);
+    browser.submit("/sign-out", &[("csrf", &csrf)]).await;
+    assert!(!world.is_active(&given.token()).await);
 }
