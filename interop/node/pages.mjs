@@ -84,7 +84,10 @@ async function call(token, name, args) {
   const begun = await send({ jsonrpc: "2.0", id: 0, method: "initialize", params });
   await begun.text();
   const session = begun.headers.get("mcp-session-id");
-  const answer = await send(body, session ? { "mcp-session-id": session } : {});
+  const more = session ? { "mcp-session-id": session } : {};
+  // What is listed first is what the gateway accepts from then on.
+  await (await send({ jsonrpc: "2.0", id: 2, method: "tools/list", params: {} }, more)).text();
+  const answer = await send(body, more);
   return answer.text();
 }
 
@@ -106,7 +109,9 @@ class Window {
       if (isOurs && !isOwn) window.faults.push(`asks ${request.url()}`);
     });
     page.on("console", (said) => {
-      if (page.url().startsWith(base) && said.type() === "error") window.faults.push(`console: ${said.text()}`);
+      // A page that says no with a status of its own is told of in the console too.
+      const isItself = said.text().startsWith("Failed to load resource") && said.location()?.url === page.url();
+      if (page.url().startsWith(base) && said.type() === "error" && !isItself) window.faults.push(`console: ${said.text()}`);
     });
     page.on("pageerror", (error) => window.faults.push(`script: ${error.message}`));
     return window;
@@ -278,6 +283,27 @@ async function play(hasScripts) {
     must(bob.page.url().startsWith(base), bob.page.url());
   });
 
+  await check(`${title}: a device is let in by its code, typed`, async () => {
+    const form = new URLSearchParams({ client_id: context.clients["device-app"].id, scope: "read write", resource: context.mcp });
+    const asked = await (await fetch(`${base}/device_authorization`, { method: "POST", body: form })).json();
+    must(asked.user_code, asked);
+    await bob.go(asked.verification_uri);
+    await bob.look("device");
+    await bob.page.type("#user_code", "BCDF-GHJK");
+    await bob.press("Continue");
+    await bob.look("device-unknown");
+    await bob.page.$eval("#user_code", (field) => void (field.value = ""));
+    await bob.page.type("#user_code", asked.user_code.toLowerCase());
+    await bob.press("Continue");
+    await bob.look("device-consent");
+    await bob.press("Allow");
+    await bob.look("device-allowed");
+    const poll = { grant_type: "urn:ietf:params:oauth:grant-type:device_code", device_code: asked.device_code };
+    const body = new URLSearchParams({ ...poll, client_id: context.clients["device-app"].id });
+    const given = await (await fetch(`${base}/token`, { method: "POST", body })).json();
+    must(given.access_token, given);
+  });
+
   const ada = await Window.open(browser, hasScripts, mark);
   await check(`${title}: an administrator signs in by clicks`, async () => {
     await register(NAME, "https://apps.example/callback");
@@ -295,7 +321,6 @@ async function play(hasScripts) {
     ["message-unknown", "/approvals/nothing"],
   ]) {
     await ada.go(path);
-    if (path.startsWith("/approvals")) ada.faults.splice(0);
     await ada.look(name);
   }
   await check(`${title}: from a decision to its why, and a waiting client is adopted, by keyboard`, async () => {
@@ -320,7 +345,8 @@ async function play(hasScripts) {
   await check(`${title}: a grant is taken back with a click, and a person signs out`, async () => {
     await alice.go("/me/agents");
     await alice.click("form[action^='/me/grants/'] button");
-    must((await call(token, "add", { a: 1, b: 2 })).includes("error"));
+    const said = await call(token, "add", { a: 1, b: 2 });
+    must(!said.includes('"result"'), said);
     await alice.press("Sign out");
     await alice.look("signed-out");
     await alice.go("/me/agents");

@@ -186,6 +186,20 @@ await check(`${second}: code, PKCE, nonce, max_age; UserInfo and refresh`, async
   const next = await openid.refreshTokenGrant(config, tokens.refresh_token);
   must(next.access_token && next.access_token !== tokens.access_token, Object.keys(next));
 });
+for (const [answer, wanted] of [["Allow", "read"], ["Deny", "access_denied"]]) {
+  await check(`${second}: device authorization (RFC 8628), the person says: ${answer}`, async () => {
+    const device = await openid.discovery(issuer, context.clients["device-app"].id, undefined, openid.None(), allow);
+    const asked = await openid.initiateDeviceAuthorization(device, { scope: "read write", resource: mcp });
+    const polled = openid.pollDeviceAuthorizationGrant(device, asked, { resource: mcp });
+    const query = new URLSearchParams({
+      url: asked.verification_uri_complete, who: "alice", through: context.provider, take: "write", answer,
+    });
+    const said = await (await fetch(`${context.person}/?${query}`)).json();
+    const outcome = await polled.then(({ scope }) => scope, ({ error }) => error);
+    must(outcome === wanted, outcome, said);
+    return outcome;
+  });
+}
 for (const action of ["allow", "deny"]) {
   await check(`${second}: backchannel authentication (CIBA, poll), decision URL of test mode: ${action}`, async () => {
     const { id, secret } = context.clients["ciba-app"];

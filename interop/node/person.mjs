@@ -13,6 +13,7 @@ async function drive(browser, { url, who, through, take, answer = "Allow" }) {
     const login = browser.form(({ fields }) => fields.some(({ name }) => name === "login"));
     const consent = browser.form(({ buttons }) => buttons.some(({ text }) => text === answer));
     const goOn = browser.form(({ fields }) => fields.some(({ name, value }) => name === "prompt" && value === "consent"));
+    const device = browser.form(({ fields }) => fields.some(({ name, value }) => name === "user_code" && value));
     const choice = through && browser.link(through);
     if (login) stays = await browser.submit(login, undefined, { login: who, password: "any" });
     else if (goOn) stays = await browser.submit(goOn);
@@ -20,7 +21,8 @@ async function drive(browser, { url, who, through, take, answer = "Allow" }) {
       const button = consent.buttons.find(({ text }) => text === answer);
       const isTaken = ({ name, value }) => name === "scope" && take && value.endsWith(`:${take}`);
       stays = await browser.submit(consent, button, {}, isTaken);
-    } else if (choice) stays = await browser.visit(choice);
+    } else if (device) stays = await browser.submit(device);
+    else if (choice) stays = await browser.visit(choice);
     else break;
   }
   if (!stays) return { location: browser.address.href };

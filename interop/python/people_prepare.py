@@ -69,6 +69,12 @@ def main():
             client("post-app", "client_secret_post", grant_types=grants),
             client("key-app", "private_key_jwt", grant_types=grants, jwks={"keys": [public]}),
             {
+                "name": "device-app",
+                "agent": "worker",
+                "method": "none",
+                "grant_types": ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
+            },
+            {
                 "name": "ciba-app",
                 "agent": "worker",
                 "method": "client_secret_basic",
