@@ -23,7 +23,8 @@ for (const [name, { id, secret }] of ["public-app", "post-app", "basic-app"].map
         process.stderr.write(words);
         said += words;
         const found = !isSent && said.match(/(http:\/\/\S+\/authorize\?\S+)\s/);
-        if (!found) return;
+        // It names the address before it listens for the answer.
+        if (!found || !said.includes("Callback server started")) return;
         isSent = true;
         await send(found[1]).then(fetch).catch((error) => console.error(error));
       };

@@ -178,7 +178,7 @@ client is registered with one",
 
 const HEAD: &str = "# Interoperability, last run\n\nWritten by `cargo xtask interop`. Programs, versions and how to read \
 this: `interop/README.md`.\nA *known fault* is one of the foreign program: what it does is named, and the run does not \
-fail for it.\n\nIn the last part each check is made twice, at the server and at the gateway in front of it, and passes when both \
+fail for it.\n\nIn the part \"directly and through the gateway\" each check is made twice, at the server and at the gateway in front of it, and passes when both \
 came out the same: a check of the conformance tool\nthat the server itself does not pass must fail in the same way.\n";
 
 #[cfg(test)]
