@@ -1,5 +1,6 @@
 //! What a verification finds wrong, and what it reports when nothing is.
 
+use crate::assertion::AssertionFault;
 use crate::commitment::PartFault;
 use crate::export::End;
 use crate::origin::Origin;
@@ -120,6 +121,16 @@ pub enum Finding {
         index: u64,
         /// What is wrong.
         fault: PartFault,
+    },
+    /// What a passkey signed with a yes does not hold.
+    #[error("entry {index} of `{origin}`: {fault}")]
+    Assertion {
+        /// The log.
+        origin: Origin,
+        /// The entry.
+        index: u64,
+        /// What is wrong.
+        fault: AssertionFault,
     },
     /// The entries end before a checkpoint does.
     #[error(
@@ -269,6 +280,10 @@ pub struct Report {
     pub parts_present: u64,
     /// How many parts were erased.
     pub parts_erased: u64,
+    /// How many times a passkey signed a yes, and the signature holds.
+    pub assertions: u64,
+    /// With how many of them the passkey's registration is not in the export.
+    pub assertions_unanchored: u64,
     /// How many kept checkpoints were compared with the entries and agree.
     pub kept_confirmed: u64,
     /// How many kept checkpoints could not be compared, because the export starts after them or

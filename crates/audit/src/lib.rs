@@ -13,6 +13,7 @@
 //! Pure: nothing here stores, reads a clock or a file, or decides what is recorded. What is read
 //! from a tree comes through [`Tiles`], what is verified comes as lines of text.
 
+pub mod assertion;
 pub mod bundle;
 pub mod checkpoint;
 pub mod commitment;
@@ -23,12 +24,14 @@ pub mod leaf;
 pub mod mac;
 pub mod note;
 pub mod origin;
+mod passkeys;
 pub mod proof;
 mod section;
 pub mod tile;
 pub mod tree;
 pub mod verify;
 
+pub use assertion::{Assertion, AssertionFault, PasskeyKey, Registered};
 pub use bundle::{BundleError, ProofBundle, Proven};
 pub use checkpoint::{Checkpoint, CheckpointError, UnverifiedCheckpoint};
 pub use commitment::{Commitment, PartFault, PartKey, PartRecord, PartState, PartsCount, commit};

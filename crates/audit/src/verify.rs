@@ -4,7 +4,7 @@
 //! Every leaf is hashed again, every root computed again and compared with every checkpoint in
 //! order, which is stronger than a consistency proof between them; every part is compared with its
 //! leaf; every generation must name the last known checkpoint of the one before. Memory does not
-//! grow with the number of entries.
+//! grow with the number of entries, only with that of registered passkeys.
 //!
 //! What this cannot see without a kept checkpoint: a log that its operator rewrote and signed again.
 //! The report then says `unwitnessed`.
@@ -17,6 +17,7 @@ use crate::key::VerifierKey;
 use crate::leaf::{Leaf, Restored};
 use crate::note::NoteError;
 use crate::origin::Origin;
+use crate::passkeys::Passkeys;
 use crate::section::{Closed, Section};
 use crate::tree::{empty_root, leaf_hash};
 
@@ -68,6 +69,7 @@ pub struct Verifier {
     line: u64,
     is_ended: bool,
     section: Option<Section>,
+    passkeys: Passkeys,
     previous: Option<Closed>,
     /// Checkpoints that stand in the export, valid or not.
     checkpoint_lines: u64,
@@ -84,6 +86,7 @@ impl Verifier {
             line: 0,
             is_ended: false,
             section: None,
+            passkeys: Passkeys::default(),
             previous: None,
             checkpoint_lines: 0,
             report: Report::default(),
@@ -215,6 +218,7 @@ impl Verifier {
                 generation: content.generation,
             });
         }
+        self.check_passkeys(origin, entry, leaf);
         match check_parts(leaf, &entry.parts) {
             Ok(count) => {
                 self.report.parts_present += count.present;
@@ -224,6 +228,22 @@ impl Verifier {
                 let origin = origin.clone();
                 Finding::Part { origin, index, fault }
             })),
+        }
+    }
+
+    /// Takes note of a passkey that was registered, and verifies what one signed with a yes.
+    fn check_passkeys(&mut self, origin: &Origin, entry: &Entry, leaf: &Leaf) {
+        match self.passkeys.look(leaf, &entry.parts) {
+            Ok(None) => {}
+            Ok(Some(is_anchored)) => {
+                self.report.assertions += 1;
+                self.report.assertions_unanchored += u64::from(!is_anchored);
+            }
+            Err(fault) => self.findings.push(Finding::Assertion {
+                origin: origin.clone(),
+                index: entry.index,
+                fault,
+            }),
         }
     }
 

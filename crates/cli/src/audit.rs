@@ -256,6 +256,12 @@ fn report(report: &chancery_audit::Report, _output: Output) {
         "verified: {} entries, {} checkpoints, {} parts present, {} erased",
         report.entries, report.checkpoints, report.parts_present, report.parts_erased
     ));
+    if report.assertions > 0 {
+        print::line(&format!(
+            "{} yes(es) signed by a passkey hold; of {} the passkey's registration is not in the export",
+            report.assertions, report.assertions_unanchored
+        ));
+    }
     if report.is_unwitnessed() {
         print::line(
             "unwitnessed: no checkpoint kept elsewhere was given, so a rewritten log could not be told from this one",

@@ -39,6 +39,7 @@ mod tenant;
 mod token;
 mod tokens;
 mod upstream;
+mod user;
 mod vault;
 mod why;
 mod wire;
@@ -99,8 +100,8 @@ enum Command {
     Client(client::ClientArguments),
     /// How clients that make themselves known come to agents: rules, and initial access tokens.
     Registration(registration::RegistrationArguments),
-    /// Users.
-    User(noun::NounArguments),
+    /// Users: list, show, create a local one, reset what somebody signs in with.
+    User(user::UserArguments),
     /// Trusted issuers.
     Issuer(noun::NounArguments),
     /// Runtime bindings, and testing a token against them.
@@ -207,7 +208,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Agent(arguments) => agent::run(arguments, &connection.open()?, output).await,
         Command::Client(arguments) => client::run(arguments, &connection.open()?, output).await,
         Command::Registration(arguments) => registration::run(arguments, &connection.open()?, output).await,
-        Command::User(arguments) => noun::run("users", arguments, &connection.open()?, output).await,
+        Command::User(arguments) => user::run(arguments, &open()?, output).await,
         Command::Issuer(arguments) => noun::run("trusted_issuers", arguments, &open()?, output).await,
         Command::Binding(arguments) => binding::run(arguments, &connection.open()?, output).await,
         Command::Resource(arguments) => resource::run(arguments, &connection.open()?, output).await,

@@ -6,6 +6,7 @@ use chancery_core::secret::Secret;
 use chancery_server::egress::{AllowedHost, MailConfig};
 use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
+use chancery_server::people::password::KnownPasswords;
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, MIGRATIONS};
 use chancery_server::test_mode;
@@ -93,6 +94,10 @@ pub(crate) struct ServeArguments {
     /// An address that is written to of every request for a yes, as of a group's list.
     #[arg(long, env = "CHANCERY_APPROVAL_MAIL_TO", requires = "mail_relay")]
     pub(crate) approval_mail_to: Option<String>,
+    /// A file of passwords that nobody may set, one a line: SHA-1 or SHA-256 in hexadecimal, with a count behind a colon or
+    /// not, or the password itself. It is read at the start and kept in memory; at most 256 MiB.
+    #[arg(long, env = "CHANCERY_KNOWN_PASSWORDS_FILE")]
+    pub(crate) known_passwords_file: Option<PathBuf>,
     /// The base URL of GitHub's interface, for `--trust github:OWNER/REPO`. An Enterprise server's ends in `/api/v3`.
     #[arg(long, env = "CHANCERY_GITHUB_API", default_value = GITHUB_API)]
     pub(crate) github_api: String,
@@ -198,6 +203,7 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
             arguments.mail_password_file.as_deref(),
         )?,
         approval_mail_to: arguments.approval_mail_to,
+        known_passwords: known_passwords(arguments.known_passwords_file.as_deref())?,
         github_api: arguments.github_api,
         test_mode: arguments.test_mode,
     })
@@ -224,6 +230,22 @@ fn mail(
         from,
     }))
 }
+
+/// The passwords that nobody may set.
+fn known_passwords(file: Option<&Path>) -> anyhow::Result<KnownPasswords> {
+    let Some(file) = file else {
+        return Ok(KnownPasswords::default());
+    };
+    let unreadable = || format!("`{}` cannot be read", file.display());
+    let length = std::fs::metadata(file).with_context(unreadable)?.len();
+    if length > MAX_KNOWN_PASSWORDS {
+        bail!("`{}` is larger than 256 MiB; take the most frequent ones", file.display());
+    }
+    let text = std::fs::read(file).with_context(unreadable)?;
+    Ok(KnownPasswords::parse(&String::from_utf8_lossy(&text)))
+}
+
+const MAX_KNOWN_PASSWORDS: u64 = 256 << 20;
 
 /// The webhook of approvals: its URL, and the secret in a file of at least 16 characters.
 fn approval_webhook(

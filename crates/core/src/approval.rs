@@ -392,6 +392,12 @@ impl ApprovalRecord {
     }
 }
 
+/// The bytes whose SHA-256 is the challenge that a passkey signs with a yes to the record of this hash (WebAuthn §13.4.3:
+/// unpredictable by its nonce). Record and nonce are enough to check it.
+pub fn challenge(nonce: &[u8; 32], record_hash: &[u8; 32]) -> Vec<u8> {
+    [CHALLENGE_PREFIX, nonce, record_hash].concat()
+}
+
 impl Asked {
     /// The bytes whose SHA-256 names what is asked, so that nobody is asked for the same thing twice at once.
     ///
@@ -421,6 +427,7 @@ pub const MAX_RECORD: usize = 8 << 10;
 pub const MAX_TEXT: usize = 200;
 
 const HASH_PREFIX: &[u8] = b"chancery approval record 1\0";
+const CHALLENGE_PREFIX: &[u8] = b"chancery approval challenge 1\0";
 const IDENTITY_PREFIX: &[u8] = b"chancery approval asked 1\0";
 
 #[cfg(test)]

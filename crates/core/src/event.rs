@@ -115,6 +115,14 @@ pub enum EventKind {
     PartErased,
     /// The enrolment code was used.
     Enrolled,
+    /// A person set or changed the password of a local account.
+    PasswordSet,
+    /// A person registered a passkey.
+    PasskeyAdded,
+    /// A person gave a passkey another name.
+    PasskeyRenamed,
+    /// A person removed a passkey.
+    PasskeyRemoved,
     /// A call was decided: permitted or refused.
     CallDecided,
     /// A call that was permitted ended.
@@ -204,6 +212,10 @@ impl fmt::Display for EventKind {
             Self::LogRestored => f.write_str("log.restored"),
             Self::PartErased => f.write_str("part.erased"),
             Self::Enrolled => f.write_str("user.enrolled"),
+            Self::PasswordSet => f.write_str("password.set"),
+            Self::PasskeyAdded => f.write_str("passkey.added"),
+            Self::PasskeyRenamed => f.write_str("passkey.renamed"),
+            Self::PasskeyRemoved => f.write_str("passkey.removed"),
             Self::CallDecided => f.write_str("call.decided"),
             Self::CallEnded => f.write_str("call.ended"),
             Self::ManifestSeen => f.write_str("manifest.seen"),

@@ -112,6 +112,8 @@ ids! {
     SessionId = "ses_";
     /// A family: everything issued on one authorization code.
     TokenFamilyId = "fam_";
+    /// A passkey of a person.
+    PasskeyId = "psk_";
     /// A registration rule.
     RegistrationRuleId = "rul_";
     /// An initial access token for registration.

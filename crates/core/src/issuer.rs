@@ -208,7 +208,14 @@ impl Spec for TrustedIssuerSpec {
     type Id = IssuerId;
     const NOUN: Noun = Noun::TrustedIssuer;
 
-    fn check(&self, _name: &Name) -> Result<(), SpecError> {
+    fn check(&self, name: &Name) -> Result<(), SpecError> {
+        // SECURITY: people are keyed by issuer and subject; an outside issuer of this name could vouch for local people.
+        if name.as_str() == crate::user::LOCAL_ISSUER {
+            return Err(SpecError::field(
+                "name",
+                "is not `local`: that is the issuer of accounts kept here",
+            ));
+        }
         // Not a URL where keys are given inline; but PostgreSQL has no text with a NUL.
         if self.issuer.is_empty() || self.issuer.len() > 2048 || self.issuer.contains('\0') {
             return Err(SpecError::field(

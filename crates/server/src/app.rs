@@ -15,6 +15,8 @@ use crate::jobs::freshness::Freshness;
 use crate::limits::Limits;
 use crate::listener::TrustedProxies;
 use crate::metrics::Metrics;
+use crate::people::hashing::Hashing;
+use crate::people::password::KnownPasswords;
 use crate::registration::document::Documents;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
@@ -78,6 +80,10 @@ pub struct App {
     pub sinks: Sinks,
     /// Where people are told of requests for a yes.
     pub channels: Channels,
+    /// The threads that hash passwords.
+    pub hashing: Hashing,
+    /// Passwords that are not taken.
+    pub known_passwords: KnownPasswords,
     /// How much may be asked for.
     pub limits: Limits,
     /// What is counted.

@@ -17,6 +17,8 @@ use crate::keys::RootKey;
 use crate::limits::{CallLimits, Limits as CallLimiter, refused};
 use crate::listener::{Endpoint, Limits, TlsConfig, TrustedProxies, serve};
 use crate::metrics::Metrics;
+use crate::people::hashing::Hashing;
+use crate::people::password::KnownPasswords;
 use crate::registration::document::Documents;
 use crate::roots::Roots;
 use crate::setup;
@@ -79,6 +81,8 @@ pub struct NodeConfig {
     pub mail: Option<MailConfig>,
     /// An address that is written to of every request.
     pub approval_mail_to: Option<String>,
+    /// Passwords that nobody may set.
+    pub known_passwords: KnownPasswords,
     /// The base URL of GitHub's interface: [`GITHUB_API`], or that of an Enterprise server.
     pub github_api: String,
     /// Whether suites of tests may do what nobody else may: see [`crate::test_mode`].
@@ -273,6 +277,8 @@ async fn on(
         proxies: config.proxies,
         egress: egress.clone(),
         channels,
+        hashing: Hashing::default(),
+        known_passwords: config.known_passwords,
         github_api: config.github_api,
         test_mode: config.test_mode,
         issuer_keys,

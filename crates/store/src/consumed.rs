@@ -13,6 +13,8 @@ pub enum ConsumedKind {
     UserAssertion,
     /// The `jti` of an assertion that is a grant.
     Grant,
+    /// The challenge that a passkey signed.
+    PasskeyChallenge,
 }
 
 /// The label of a consumption that was not the first.
@@ -27,6 +29,7 @@ pub fn consume(tenant: TenantId, kind: ConsumedKind, digest: &[u8; 32], expires_
         ConsumedKind::ClientAssertion => ("client_assertion", REPLAYED),
         ConsumedKind::UserAssertion => ("user_assertion", REPLAYED),
         ConsumedKind::Grant => ("grant", GRANT_REPLAYED),
+        ConsumedKind::PasskeyChallenge => ("passkey_challenge", REPLAYED),
     };
     let params = vec![
         Value::id(tenant),

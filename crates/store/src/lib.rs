@@ -26,6 +26,7 @@ pub mod event;
 mod grant;
 pub mod guard;
 pub mod idempotency;
+pub mod invitation;
 mod issuer;
 pub mod key;
 pub mod lease;
@@ -33,6 +34,8 @@ pub mod log;
 pub mod manifest;
 mod migrations;
 pub mod outbox;
+pub mod passkey;
+pub mod password;
 mod policy_set;
 pub mod record;
 pub mod refresh_token;
@@ -79,11 +82,14 @@ pub fn queries() -> Vec<&'static Sql> {
         event::QUERIES,
         grant::QUERIES,
         idempotency::QUERIES,
+        invitation::QUERIES,
         key::QUERIES,
         lease::QUERIES,
         log::QUERIES,
         manifest::QUERIES,
         outbox::QUERIES,
+        passkey::QUERIES,
+        password::QUERIES,
         refresh_token::QUERIES,
         restore::QUERIES,
         registration::QUERIES,

@@ -71,6 +71,11 @@ pub const MIGRATIONS: &[Migration] = &[
         sql: Sql::same(include_str!("../migrations/0012_rules_by_parent.sql")),
     },
     Migration {
+        number: 13,
+        name: "local users",
+        sql: Sql::same(include_str!("../migrations/0013_local_users.sql")),
+    },
+    Migration {
         number: 14,
         name: "device codes",
         sql: Sql::same(include_str!("../migrations/0014_device_codes.sql")),

@@ -74,6 +74,7 @@ pub const CRATES: &[Crate] = &[
 
 /// Dependencies that belong to some crates only, as written in manifests.
 pub const EXCLUSIVE: &[(&str, &[&str])] = &[
+    ("argon2", &["server"]),
     ("axum", &["server"]),
     ("cedar-policy", &["policy"]),
     ("clap", &["cli"]),
@@ -200,6 +201,18 @@ pub const ONLY_IN: &[OnlyIn] = &[
         within: &["crates/"],
         places: &["crates/cli/src/"],
         why: "the environment is read at the edge, in `cli`",
+    },
+    OnlyIn {
+        paths: &["webauthn_rs"],
+        within: &["crates/"],
+        places: &["crates/server/src/people/webauthn.rs"],
+        why: "one file sees webauthn-rs and its crypto stack, so that it can be replaced",
+    },
+    OnlyIn {
+        paths: &["argon2"],
+        within: &["crates/"],
+        places: &["crates/server/src/people/hashing.rs"],
+        why: "passwords are hashed in one place, on a few threads",
     },
     OnlyIn {
         paths: &["cedar_policy"],
@@ -348,6 +361,8 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/http/api/vault.rs",
     "crates/server/src/http/device.rs",
     "crates/server/src/http/pages/cookie.rs",
+    "crates/server/src/http/pages/credentials.rs",
+    "crates/server/src/http/pages/enrol.rs",
     "crates/server/src/http/registration.rs",
     "crates/server/src/issue/agreement.rs",
     "crates/server/src/issue/assertion.rs",
@@ -362,9 +377,13 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/keys.rs",
     "crates/server/src/keys/rotation.rs",
     "crates/server/src/keys/tag.rs",
+    "crates/server/src/people/browser.rs",
     "crates/server/src/people/code.rs",
     "crates/server/src/people/device.rs",
+    "crates/server/src/people/hashing.rs",
+    "crates/server/src/people/invitation.rs",
     "crates/server/src/people/issuer_secret.rs",
+    "crates/server/src/people/password.rs",
     "crates/server/src/people/session.rs",
     "crates/server/src/people/sign_in.rs",
     "crates/server/src/registration/register.rs",

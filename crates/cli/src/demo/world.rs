@@ -10,6 +10,7 @@ use chancery_server::keys::RootKey;
 use chancery_server::limits::CallLimits;
 use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
+use chancery_server::people::password::KnownPasswords;
 use chancery_server::store::db::DatabaseUrl;
 use chancery_server::world::SystemRandom;
 use hyper::Method;
@@ -73,6 +74,7 @@ impl DemoWorld {
             approval_webhook: None,
             mail: None,
             approval_mail_to: None,
+            known_passwords: KnownPasswords::default(),
             github_api: GITHUB_API.to_owned(),
             test_mode: false,
         };

@@ -24,8 +24,8 @@ pub struct Agreement<'a> {
     pub grant_type: GrantType,
     /// The person.
     pub user: &'a VerifiedUser,
-    /// Who vouched for the person.
-    pub issuer: &'a TrustedIssuer,
+    /// Who vouched for the person; nobody for an account of our own.
+    pub issuer: Option<&'a TrustedIssuer>,
     /// The most that a token may carry, as tokens write it.
     pub scope: &'a str,
     /// What it hangs on: session or none, and the family.
@@ -70,7 +70,7 @@ pub fn without_identity(scope: &str, agreed: &[String]) -> String {
 pub fn offer(
     context: RequestContext<'_>,
     client: ClientFacts,
-    (user, issuer): (&VerifiedUser, &TrustedIssuer),
+    (user, issuer): (&VerifiedUser, Option<&TrustedIssuer>),
     target: &Target,
     scope: Option<&str>,
     directory: &Directory,
@@ -96,11 +96,17 @@ fn claim<'a>(
 ) -> Claim<'a> {
     let agent = client.agent();
     let mut lineage = client.lineage();
-    lineage.push(link(Noun::TrustedIssuer, agreement.issuer));
+    if let Some(issuer) = agreement.issuer {
+        lineage.push(link(Noun::TrustedIssuer, issuer));
+    }
     lineage.push(link(Noun::User, &agreement.user.user));
     lineage.extend(&agreement.lineage);
     let mut guards = client.guards();
-    guards.push(guard(Noun::TrustedIssuer, agreement.issuer));
+    guards.extend(
+        agreement
+            .issuer
+            .map(|issuer| guard(Noun::TrustedIssuer, issuer)),
+    );
     guards.extend(agreement.user.guard);
     guards.extend(agreement.guards);
     Claim {

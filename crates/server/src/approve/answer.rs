@@ -2,6 +2,7 @@
 //! says who; one person counts once.
 
 use crate::app::App;
+use crate::approve::step_up::{self, Kept, Signed};
 use crate::approve::view::{self, ApprovalView};
 use crate::approve::{request, sealed};
 use crate::directory::change::Caller;
@@ -16,6 +17,7 @@ use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::{ApprovalId, EventId, Id as _, UserId};
 use chancery_core::lineage::Guard;
 use chancery_core::name::Name;
+use chancery_core::time::Timestamp;
 use chancery_core::user::User;
 use chancery_policy::{ApprovalAnswer, Manager, approve as policy};
 use chancery_store::approval::{self, AnswerRow, ApprovalRow};
@@ -36,6 +38,8 @@ pub struct Given<'a> {
     pub number: Option<u32>,
     /// Why, in the person's words.
     pub reason: Option<&'a str>,
+    /// What a passkey signed.
+    pub signed: Option<Signed<'a>>,
 }
 
 /// Takes an answer.
@@ -72,23 +76,17 @@ pub async fn give(
             Refusal::Invalid("what asked for this is gone: it was revoked meanwhile".to_owned()).into(),
         );
     };
-    let (is_yes, methods) = chosen(&row, &given)?;
+    let (is_yes, mut methods) = chosen(&row, &given)?;
+    let kept = match &person {
+        Some(person) if is_yes => {
+            step_up::check(app, served, (&row, &record, person), given.signed, now).await?
+        }
+        Some(_) | None => None,
+    };
+    methods.extend(kept.as_ref().map(|_| ApprovalMethod::Passkey));
 
     // 3. Count it, and record it, at once.
-    let answer = AnswerRow {
-        person: person
-            .as_ref()
-            .map_or_else(|| UserId::from_bytes([0; 16]), |user| user.id),
-        name: person.as_ref().map_or_else(local, |user| Ok(user.name.clone()))?,
-        generation: person.as_ref().map_or(0, |user| user.generation),
-        is_yes,
-        methods,
-        reason: given
-            .reason
-            .and_then(AgentText::clean)
-            .map(|text| text.as_str().to_owned()),
-        time: now,
-    };
+    let answer = answered(person.as_deref(), (is_yes, methods), &given, now)?;
     guards.extend(person.as_ref().map(|user| guard_of(user)));
     guards.push(served.policy.guard);
     match commit(
@@ -96,7 +94,7 @@ pub async fn give(
         served,
         caller,
         (&row, &answer, permit.policies()),
-        &unique(guards),
+        (&unique(guards), kept),
     )
     .await?
     {
@@ -110,13 +108,32 @@ pub async fn give(
     }
 }
 
+/// An answer as it is stored. Nobody is behind the local socket.
+fn answered(
+    person: Option<&User>,
+    (is_yes, methods): (bool, BTreeSet<ApprovalMethod>),
+    given: &Given<'_>,
+    now: Timestamp,
+) -> Result<AnswerRow, Failure> {
+    let reason = given.reason.and_then(AgentText::clean);
+    Ok(AnswerRow {
+        person: person.map_or_else(|| UserId::from_bytes([0; 16]), |user| user.id),
+        name: person.map_or_else(local, |user| Ok(user.name.clone()))?,
+        generation: person.map_or(0, |user| user.generation),
+        is_yes,
+        methods,
+        reason: reason.map(|text| text.as_str().to_owned()),
+        time: now,
+    })
+}
+
 /// Counts an answer and records it, if everything that it relies on is as it was.
 async fn commit(
     app: &App,
     served: &Served,
     caller: &Caller,
     (row, answer, policies): (&ApprovalRow, &AnswerRow, &[String]),
-    guards: &[Guard],
+    (guards, kept): (&[Guard], Option<Kept>),
 ) -> Result<Outcome, Failure> {
     let (tenant, now) = (served.tenant.id, caller.now);
     let count = if answer.is_yes {
@@ -124,7 +141,12 @@ async fn commit(
     } else {
         approval::deny(tenant, row.id, now)
     };
-    let event = event(app, served, caller, (row, answer), policies);
+    let mut event = event(app, served, caller, (row, answer), policies);
+    let mut signed = Vec::new();
+    if let Some(kept) = kept {
+        event.parts.push(kept.part);
+        signed = kept.statements;
+    }
     let mut batch = app.batch(now);
     for statement in guard::statements(tenant, guards) {
         batch = batch.guard(statement);
@@ -132,6 +154,7 @@ async fn commit(
     let batch = batch
         .push(count)
         .push(approval::insert_answer(tenant, row.id, answer))
+        .extend(signed)
         .extend(caller.spend_once())
         .push(record::statement(served.keys.seal(), &event, &*app.random)?);
     app.commit(batch, &[]).await

@@ -16,4 +16,5 @@ pub mod notice;
 pub mod redeem;
 pub mod request;
 pub mod sealed;
+pub mod step_up;
 pub mod view;

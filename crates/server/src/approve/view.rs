@@ -27,6 +27,9 @@ pub struct ApprovalView {
     pub record: ApprovalRecord,
     /// SHA-256 of the record, in hexadecimal.
     pub record_sha256: String,
+    /// The same, as bytes.
+    #[serde(skip)]
+    pub record_hash: [u8; 32],
     /// The page.
     pub approval_uri: String,
     /// Until when it can be answered, then used.
@@ -165,6 +168,7 @@ async fn visible(
         id: row.id,
         state: row.state,
         record_sha256: sealed::hex(&row.hash),
+        record_hash: row.hash,
         approval_uri: request::uri(served, row.id),
         deadline: row.deadline,
         votes: row.votes,

@@ -372,6 +372,14 @@ impl Managed for UserSpec {
         require::<TrustedIssuerSpec>(view, &self.issuer).await
     }
 
+    /// A local person's account has the person's name, unless it says otherwise.
+    fn complete(_base: &str, name: Option<&str>, item: &mut Map<String, Value>) {
+        let is_local = item.get("issuer").and_then(Value::as_str) == Some(chancery_core::user::LOCAL_ISSUER);
+        if let Some(name) = name.filter(|_| is_local) {
+            item.entry("subject").or_insert_with(|| Value::from(name));
+        }
+    }
+
     fn narrows(&self, new: &Self) -> bool {
         !self.roles.is_subset(&new.roles)
             || !self.groups.is_subset(&new.groups)

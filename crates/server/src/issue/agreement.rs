@@ -12,6 +12,7 @@ use crate::issue::device;
 use crate::issue::refresh::{self, Redeeming};
 use crate::issue::target;
 use crate::people::code::{self, CodeContent};
+use crate::people::local;
 use crate::record as audit;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -28,6 +29,7 @@ use chancery_core::scope::Authority;
 use chancery_core::secret::Secret;
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::token_family::{TokenFamily, TokenFamilySpec};
+use chancery_core::user::User;
 use chancery_oauth::authentication::{AuthenticatedClient, link};
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::authorization_code::{
@@ -117,14 +119,14 @@ pub async fn propose(
         .find_by_name(served.tenant.id, &spec.user)
         .await?;
     let user = user.ok_or(INVALID)?;
-    let issuer = issuer(app, served, &user.spec.issuer).await?;
+    let issuer = issuer(app, served, &user).await?;
     let directory = directory(app, served, (&spec.agent, &spec.user), (&target, &spec.scope)).await?;
     let mut hangs_on: Lineage = [link(Noun::TokenFamily, &redeemed.family)].into_iter().collect();
     hangs_on.extend(&spec.lineage);
     let agreement = Agreement {
         grant_type,
         user: &VerifiedUser { user, guard: None },
-        issuer: &issuer,
+        issuer: issuer.as_deref(),
         scope: &spec.scope,
         lineage: hangs_on,
         guards: relied,
@@ -284,9 +286,14 @@ async fn agreed_target(
     target::find(app, served.tenant.id, &agreed).await
 }
 
-async fn issuer(app: &App, served: &Served, name: &Name) -> Result<Arc<TrustedIssuer>, Failure> {
+/// The issuer that vouches for a person; none does for an account of our own.
+async fn issuer(app: &App, served: &Served, user: &User) -> Result<Option<Arc<TrustedIssuer>>, Failure> {
+    if local::is_local(user) {
+        return Ok(None);
+    }
+    let name = &user.spec.issuer;
     let found = app.directory.issuers.find_by_name(served.tenant.id, name).await?;
-    Ok(found.ok_or(INVALID)?)
+    Ok(Some(found.ok_or(INVALID)?))
 }
 
 /// Resources that the agreement is about, and grants to the agent for the person.

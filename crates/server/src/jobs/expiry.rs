@@ -7,10 +7,14 @@ use crate::govern::{keys, rotation};
 use crate::issue::agreement::LONGEST;
 use crate::issue::flood;
 use crate::limits::refused;
+use crate::people::password::FORGOTTEN_AFTER;
 use crate::registration::overdue;
 use chancery_core::session::ABSOLUTE;
 use chancery_core::time::Ttl;
-use chancery_store::{authorization, change, consumed, device_code, idempotency, refresh_token, sign_in};
+use chancery_store::{
+    authorization, change, consumed, device_code, idempotency, invitation, passkey, password, refresh_token,
+    sign_in,
+};
 use chancery_store::{prune_families, prune_sessions};
 
 /// Runs once.
@@ -28,6 +32,9 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .extend(consumed::prune(now))
         .push(idempotency::prune(now))
         .push(sign_in::prune(now))
+        .push(invitation::prune(now))
+        .push(password::prune(now.minus(FORGOTTEN_AFTER)))
+        .push(passkey::prune_assertions())
         .extend(authorization::prune(now, now.minus(Ttl::from_days(1))))
         .push(device_code::prune(now, now.minus(Ttl::from_days(1))))
         .push(refresh_token::prune(now))

@@ -146,11 +146,13 @@ async fn content(
         link(Noun::Tenant, &served.tenant),
         link(Noun::Agent, &client.agent),
         link(Noun::Client, &client.client),
-        link(Noun::TrustedIssuer, &issuer),
-        link(Noun::User, &signed_in.user),
     ]
     .into_iter()
     .collect();
+    if let Some(issuer) = &issuer {
+        lineage.push(link(Noun::TrustedIssuer, issuer));
+    }
+    lineage.push(link(Noun::User, &signed_in.user));
     if let Some(blueprint) = &client.blueprint {
         lineage.push(link(Noun::Blueprint, blueprint));
     }
@@ -180,7 +182,7 @@ async fn content(
         client_id: pending.client_id.clone(),
         agent: client.agent.name.clone(),
         user: signed_in.user.name.clone(),
-        issuer: issuer.name.clone(),
+        issuer: signed_in.user.spec.issuer.clone(),
         session: session.id,
         redirect_uri,
         code_challenge,

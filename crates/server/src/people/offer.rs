@@ -1,6 +1,7 @@
 //! What may be offered to a person: the scopes that a client asks for, each against every limit but the grant that the
 //! person is about to give, by the very functions that decide on tokens.
 
+use super::local;
 use super::session::SignedIn;
 use crate::app::App;
 use crate::error::Failure;
@@ -174,7 +175,7 @@ pub async fn offer(
     let facts = authorization_code::offer(
         context,
         asked.client.clone(),
-        (&user, &issuer),
+        (&user, issuer.as_deref()),
         &target,
         scope,
         &directory,
@@ -213,17 +214,26 @@ fn relied_on(
     guards
 }
 
-/// The issuer that vouched for whoever is signed in.
+/// The issuer that vouched for whoever is signed in; none did for an account of our own.
 ///
 /// # Errors
 /// It is gone; the database's.
-pub async fn issuer(app: &App, served: &Served, signed_in: &SignedIn) -> Result<Arc<TrustedIssuer>, Failure> {
+pub async fn issuer(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+) -> Result<Option<Arc<TrustedIssuer>>, Failure> {
+    if local::is_local(&signed_in.user) {
+        return Ok(None);
+    }
     let found = app
         .directory
         .issuers
         .find_by_name(served.tenant.id, &signed_in.session.spec.issuer)
         .await?;
-    found.ok_or(Failure::Stale("the issuer of the session is gone"))
+    found
+        .map(Some)
+        .ok_or(Failure::Stale("the issuer of the session is gone"))
 }
 
 /// The target, or for a token for Chancery itself the resources that its scopes name.

@@ -53,16 +53,21 @@ impl SignedIn {
 
     /// The person as one who changes things.
     pub fn caller(&self, now: Timestamp) -> Caller {
-        Caller {
-            actor: Actor::User(self.user.id),
-            manager: Manager::User {
-                name: self.user.name.clone(),
-                roles: self.user.spec.roles.clone(),
-                groups: self.user.spec.groups.clone(),
-            },
-            now,
-            once: None,
-        }
+        caller_of(&self.user, now)
+    }
+}
+
+/// A person as one who changes things.
+pub(super) fn caller_of(user: &User, now: Timestamp) -> Caller {
+    Caller {
+        actor: Actor::User(user.id),
+        manager: Manager::User {
+            name: user.name.clone(),
+            roles: user.spec.roles.clone(),
+            groups: user.spec.groups.clone(),
+        },
+        now,
+        once: None,
     }
 }
 
@@ -71,8 +76,8 @@ impl SignedIn {
 pub struct Proved<'a> {
     /// The person.
     pub user: &'a User,
-    /// Who vouched.
-    pub issuer: &'a TrustedIssuer,
+    /// Who vouched; nobody for an account of our own.
+    pub issuer: Option<&'a TrustedIssuer>,
     /// When.
     pub authenticated_at: Timestamp,
     /// How strongly, in the issuer's word.
@@ -139,13 +144,11 @@ pub fn begin(
     let tenant = served.tenant.id;
     let secret = generate(PREFIX, &*app.random);
     let id = SessionId::generate(now, &*app.random);
-    let lineage: Lineage = [
-        link(Noun::Tenant, &served.tenant),
-        link(Noun::TrustedIssuer, proved.issuer),
-        link(Noun::User, proved.user),
-    ]
-    .into_iter()
-    .collect();
+    let mut lineage: Lineage = [link(Noun::Tenant, &served.tenant)].into_iter().collect();
+    if let Some(issuer) = proved.issuer {
+        lineage.push(link(Noun::TrustedIssuer, issuer));
+    }
+    lineage.push(link(Noun::User, proved.user));
     let session: Session = Record {
         id,
         name: id
@@ -160,7 +163,7 @@ pub fn begin(
         updated_at: now,
         spec: SessionSpec {
             user: proved.user.name.clone(),
-            issuer: proved.issuer.name.clone(),
+            issuer: proved.user.spec.issuer.clone(),
             digest: digest(&secret),
             authenticated_at: proved.authenticated_at,
             acr: proved.acr,
@@ -169,16 +172,7 @@ pub fn begin(
             lineage,
         },
     };
-    let caller = Caller {
-        actor: Actor::User(proved.user.id),
-        manager: Manager::User {
-            name: proved.user.name.clone(),
-            roles: proved.user.spec.roles.clone(),
-            groups: proved.user.spec.groups.clone(),
-        },
-        now,
-        once: None,
-    };
+    let caller = caller_of(proved.user, now);
     let statement = record::insert(tenant, &session);
     let mut work = change::recorded(app, served, &caller, &session, (Change::Created, statement))?;
     work.statements.push(see_session(tenant, session.id, now));

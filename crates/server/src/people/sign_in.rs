@@ -244,7 +244,7 @@ async fn enter(
     let user = &verified.user;
     let proved = Proved {
         user,
-        issuer,
+        issuer: Some(issuer),
         authenticated_at: proof.authenticated_at,
         acr: proof.acr.clone(),
         amr: proof.amr.clone(),
@@ -410,7 +410,8 @@ fn token_digest(secret: &str) -> TokenDigest {
 
 const LIFETIME: Ttl = Ttl::from_minutes(10);
 const STATE_PREFIX: &str = "cst_";
-const BROWSER_PREFIX: &str = "csb_";
+/// Lets secret scanners recognise the secret of a browser that signs in.
+pub const BROWSER_PREFIX: &str = "csb_";
 const MAX_ISSUERS: u32 = 500;
 const MAX_PATH: usize = 8_192;
 

@@ -104,6 +104,7 @@ pub(crate) async fn answer_as(
         method: ApprovalMethod::Page,
         number,
         reason: Some("because"),
+        signed: None,
     };
     let base = estate.base();
     let all = estate.node.app.tenants.all();

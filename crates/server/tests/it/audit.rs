@@ -26,13 +26,13 @@ on_both_engines!(
     an_administrator_of_the_tenant_is_named_in_what_they_do,
 );
 
-async fn export(estate: &Estate) -> Vec<String> {
+pub(crate) async fn export(estate: &Estate) -> Vec<String> {
     let answer = estate.try_admin("GET", "/audit/export", Value::Null).await;
     assert_eq!(answer.header("content-type"), Some("application/jsonl"));
     answer.text().lines().map(str::to_owned).collect()
 }
 
-async fn log_key(estate: &Estate) -> VerifierKey {
+pub(crate) async fn log_key(estate: &Estate) -> VerifierKey {
     let log = estate.admin("GET", "/audit/log", Value::Null).await;
     log["verifier_key"].as_str().unwrap().parse().unwrap()
 }

@@ -11,6 +11,7 @@ use chancery_server::keys::RootKey;
 use chancery_server::limits::CallLimits;
 use chancery_server::listener::{Limits, LocalPeer, TrustedProxies};
 use chancery_server::node::{self, NodeConfig, World};
+use chancery_server::people::password::KnownPasswords;
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Batch, Db, Expect, Sql, Statement};
 use http::{HeaderMap, Request, StatusCode};
@@ -405,6 +406,7 @@ fn config(place: &Place) -> NodeConfig {
         approval_webhook: None,
         mail: None,
         approval_mail_to: None,
+        known_passwords: KnownPasswords::default(),
         github_api: "http://127.0.0.1:1".to_owned(),
         test_mode: false,
     }

@@ -17,6 +17,8 @@ mod approval_pages;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod authenticator;
+#[cfg(test)]
 mod authorize;
 #[cfg(test)]
 mod backchannel;
@@ -81,6 +83,8 @@ mod kill;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod local_users;
+#[cfg(test)]
 mod malice;
 #[cfg(test)]
 mod management;
@@ -90,6 +94,8 @@ mod metadata_document;
 mod nodes;
 #[cfg(test)]
 mod outside;
+#[cfg(test)]
+mod passkeys;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
@@ -112,6 +118,8 @@ mod secrets;
 mod sign_in;
 #[cfg(test)]
 mod sinks;
+#[cfg(test)]
+mod step_up;
 #[cfg(test)]
 mod tenants;
 #[cfg(test)]

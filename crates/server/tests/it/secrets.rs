@@ -240,7 +240,7 @@ async fn everything(place: &Place, bank: &Bank, said: Vec<u8>) -> Vec<(&'static 
 }
 
 /// Every page of the file and its write-ahead log, or every column of every row of every table.
-async fn stored(place: &Place) -> Vec<u8> {
+pub(crate) async fn stored(place: &Place) -> Vec<u8> {
     if place.is_postgres() {
         return place.dump().await;
     }

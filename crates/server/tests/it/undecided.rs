@@ -276,6 +276,7 @@ const PUBLIC: &[&str] = &[
     "/log/",
     "/api/v1/openapi.json",
     "/sign-in",
+    "/enrol",
     "/assets/",
 ];
 

@@ -99,6 +99,7 @@ pub async fn approve(
         method: ApprovalMethod::Interface,
         number: body.number,
         reason: body.reason.as_deref(),
+        signed: None,
     };
     Ok(Json(answer::give(&app, &api.served, caller, given).await?))
 }
@@ -120,6 +121,7 @@ pub async fn deny(
         method: ApprovalMethod::Interface,
         number: None,
         reason: body.reason.as_deref(),
+        signed: None,
     };
     Ok(Json(answer::give(&app, &api.served, caller, given).await?))
 }

@@ -10,6 +10,7 @@ use crate::error::{Failure, Refusal};
 use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::error::{Problem, no_such_endpoint};
+use crate::people::invitation;
 use crate::tenants::Served;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -172,7 +173,7 @@ pub async fn update(
     Ok(Json(record))
 }
 
-/// `POST /{collection}/{name}/{step}`: `activate`, `suspend`, `retire`, or `reset-secret` of a client.
+/// `POST /{collection}/{name}/{step}`: `activate`, `suspend`, `retire`, or `reset-secret` of a client or user.
 ///
 /// # Errors
 /// The problem to answer with.
@@ -193,6 +194,9 @@ pub async fn step(
         "retire" => Change::Retired,
         "reset-secret" if collection == "clients" => {
             return Ok(Json(reset_secret(&app, &api.served, caller, &name).await?));
+        }
+        "reset-secret" if collection == "users" => {
+            return Ok(Json(invite(&app, &api.served, caller, &name).await?));
         }
         _ => {
             let text = format!("`{step}` is no step of a noun's life");
@@ -311,6 +315,21 @@ async fn reset_secret(app: &App, served: &Served, caller: &Caller, name: &str) -
     let mut value = serde_json::to_value(client).map_err(Failure::internal)?;
     if let Some(members) = value.as_object_mut() {
         members.insert("secret".to_owned(), Value::from(secret.expose_secret().as_str()));
+    }
+    Ok(value)
+}
+
+/// What a person signed in with ends. A local person gets a code to begin anew, shown here once.
+async fn invite(app: &App, served: &Served, caller: &Caller, name: &str) -> Result<Value, Failure> {
+    let invitation = invitation::invite(app, served, caller, name).await?;
+    let mut value = serde_json::to_value(invitation.user).map_err(Failure::internal)?;
+    if let (Some(members), Some(code)) = (value.as_object_mut(), invitation.code) {
+        members.insert("secret".to_owned(), Value::from(code.expose_secret().as_str()));
+        members.insert("enrolment_uri".to_owned(), Value::from(invitation.page));
+        members.insert(
+            "expires_at".to_owned(),
+            Value::from(invitation.expires_at.to_string()),
+        );
     }
     Ok(value)
 }

@@ -109,19 +109,23 @@ fn collection_operations(collection: &str, spec: &str) -> Vec<(String, &'static 
             answer(scope, summary, None, (200, &record)),
         ));
     }
-    if collection == "clients" {
-        let summary = "replace the secret; the new one is in `secret`, once";
-        operations.push((
-            format!("{item}/reset-secret"),
-            "post",
-            answer("write", summary, None, (200, &record)),
-        ));
-    }
+    let reset = match collection {
+        "clients" => Some("replace the secret; the new one is in `secret`, once"),
+        "users" => Some(RESET_USER),
+        _ => None,
+    };
+    operations.extend(reset.map(|summary| {
+        let operation = answer("write", summary, None, (200, &record));
+        (format!("{item}/reset-secret"), "post", operation)
+    }));
     for (path, _, operation) in &mut operations {
         add_parameters(operation, path, &[]);
     }
     operations
 }
+
+const RESET_USER: &str =
+    "end what somebody signs in with; a local person gets a code to begin anew, in `secret`, once";
 
 fn list(collection: &str, record: &Value) -> Value {
     let page = json!({ "type": "object", "properties": {

@@ -3,10 +3,13 @@
 
 use super::frame::{self, FormAction, Frame};
 use super::outside::Shown;
-use super::{Visitor, forgery, sign_out};
+use super::{Visitor, asset, forgery, sign_out};
 use crate::app::App;
 use crate::approve::answer::{self, Given};
+use crate::approve::step_up::{self, Signed, StepUp};
 use crate::approve::view::{self, ApprovalView};
+use crate::error::Failure;
+use crate::people::passkey::Offer;
 use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -60,6 +63,11 @@ struct Detail {
     may_approve: bool,
     may_reject: bool,
     note: Option<&'static str>,
+    /// What a passkey is asked, where the yes is signed.
+    passkey: Option<Offer>,
+    /// Whether the yes is signed, and the person has nothing to sign with.
+    lacks_passkey: bool,
+    script: &'static str,
 }
 
 /// A label and what it is about.
@@ -81,6 +89,10 @@ pub struct Answered {
     number: Option<u32>,
     #[serde(default)]
     reason: Option<String>,
+    #[serde(default)]
+    ticket: Option<String>,
+    #[serde(default)]
+    credential: Option<String>,
 }
 
 /// `GET {base}/approvals`.
@@ -115,9 +127,19 @@ pub async fn show(State(app): State<Arc<App>>, visitor: Visitor, Path(id): Path<
         return unknown(&visitor);
     };
     let caller = visitor.signed_in.caller(visitor.now);
-    match view::show(&app, &visitor.served, &caller, id).await {
-        Ok(view) => {
-            let page = detail(&visitor, &view);
+    let shown = async {
+        let view = view::show(&app, &visitor.served, &caller, id).await?;
+        let asked = if view.may_approve {
+            let about = (id, &view.record, &view.record_hash);
+            step_up::offer(&app, &visitor.served, &visitor.signed_in, about, visitor.now).await?
+        } else {
+            StepUp::None
+        };
+        Ok::<_, Failure>((view, asked))
+    };
+    match shown.await {
+        Ok((view, asked)) => {
+            let page = detail(&visitor, &view, asked);
             frame::render(StatusCode::OK, &page, &FormAction::Own)
         }
         Err(failure) => frame::failed(&failure),
@@ -163,6 +185,15 @@ pub async fn answer(
         method: ApprovalMethod::Page,
         number: form.number,
         reason: form.reason.as_deref(),
+        signed: form
+            .ticket
+            .as_deref()
+            .zip(form.credential.as_deref())
+            .map(|(ticket, credential)| Signed {
+                session: visitor.signed_in.session.id,
+                ticket,
+                credential,
+            }),
     };
     match answer::give(&app, &visitor.served, &caller, given).await {
         Ok(_) => frame::see_other(&format!("/approvals/{id}")),
@@ -191,7 +222,7 @@ fn card(view: &ApprovalView) -> Card {
     }
 }
 
-fn detail(visitor: &Visitor, view: &ApprovalView) -> Detail {
+fn detail(visitor: &Visitor, view: &ApprovalView, asked_for: StepUp) -> Detail {
     let asked = &view.record.subject;
     let (state, badge) = match view.state {
         ApprovalState::Pending if view.deadline <= visitor.now => ("over", ""),
@@ -202,6 +233,11 @@ fn detail(visitor: &Visitor, view: &ApprovalView) -> Detail {
         ApprovalState::Used => ("approved and used", "good"),
     };
     let is_open = view.state == ApprovalState::Pending && view.deadline > visitor.now;
+    let (passkey, lacks_passkey) = match asked_for {
+        StepUp::None => (None, false),
+        StepUp::Sign(offer) => (Some(*offer), false),
+        StepUp::Unable => (None, true),
+    };
     Detail {
         frame: Frame::of("Approval", &visitor.served, &visitor.signed_in, "/approvals"),
         action: format!("/approvals/{}", view.id),
@@ -221,6 +257,9 @@ fn detail(visitor: &Visitor, view: &ApprovalView) -> Detail {
         may_reject: view.may_reject,
         note: (is_open && !view.may_approve)
             .then_some("You cannot approve this: nobody approves what they asked for or own alone, or policy names others."),
+        passkey,
+        lacks_passkey,
+        script: asset::passkey_script(),
     }
 }
 

@@ -1,6 +1,6 @@
-//! The style sheet and the one script, each under a path that names its content, so that it may be kept for ever.
+//! The style sheet and the scripts, each under a path that names its content, so that it may be kept for ever.
 //!
-//! Nothing else is loaded by a page, and every page works without the script.
+//! Nothing else is loaded by a page, and every page works without a script, but for what a passkey does.
 
 use crate::http::error;
 use axum::extract::Path;
@@ -18,6 +18,11 @@ pub fn tail_script() -> &'static str {
     &TAIL_SCRIPT
 }
 
+/// Where pages that ask for a passkey find what asks.
+pub fn passkey_script() -> &'static str {
+    &PASSKEY_SCRIPT
+}
+
 /// `GET {base}/assets/{file}`.
 pub async fn serve(Path(file): Path<String>) -> Response {
     let is = |asset: &str| asset.strip_prefix("/assets/") == Some(file.as_str());
@@ -25,6 +30,8 @@ pub async fn serve(Path(file): Path<String>) -> Response {
         ("text/css; charset=utf-8", STYLE)
     } else if is(&TAIL_SCRIPT) {
         ("text/javascript; charset=utf-8", TAIL)
+    } else if is(&PASSKEY_SCRIPT) {
+        ("text/javascript; charset=utf-8", PASSKEY)
     } else {
         return error::no_such_endpoint().into_response();
     };
@@ -38,8 +45,10 @@ pub async fn serve(Path(file): Path<String>) -> Response {
 
 const STYLE: &str = include_str!("../../../../../console/style.css");
 const TAIL: &str = include_str!("../../../../../console/tail.js");
+const PASSKEY: &str = include_str!("../../../../../console/passkey.js");
 static STYLESHEET: LazyLock<String> = LazyLock::new(|| named("style", STYLE, "css"));
 static TAIL_SCRIPT: LazyLock<String> = LazyLock::new(|| named("tail", TAIL, "js"));
+static PASSKEY_SCRIPT: LazyLock<String> = LazyLock::new(|| named("passkey", PASSKEY, "js"));
 
 fn named(name: &str, content: &str, suffix: &str) -> String {
     let digest = crate::connect::hexadecimal(&crate::setup::sha256(content.as_bytes()));

@@ -98,7 +98,11 @@ fn console(signed_in: &SignedIn) -> &'static [(&'static str, &'static str)] {
 
 const CONSOLE: &[(&str, &str)] = &[("/console/agents", "Console")];
 /// The pages in the navigation.
-const LINKS: &[(&str, &str)] = &[("/me/agents", "My agents"), ("/approvals", "Approvals")];
+const LINKS: &[(&str, &str)] = &[
+    ("/me/agents", "My agents"),
+    ("/approvals", "Approvals"),
+    ("/me/sign-in", "Sign-in"),
+];
 
 /// Where forms of a page may lead, redirects included: browsers apply `form-action` to both.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,15 @@ pub mod authorize;
 pub mod consent;
 pub mod console;
 pub mod cookie;
+pub mod credentials;
 pub mod device;
+pub mod enrol;
 pub mod forgery;
 pub mod frame;
+pub mod local;
 pub mod me;
 pub mod outside;
+pub mod passkeys;
 pub mod sign_in;
 pub mod sign_out;
 pub mod words;
@@ -47,8 +51,17 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
         .route("/device", get(device::show).post(device::enter))
         .route("/device/allowed", get(device::allowed))
         .route("/device/denied", get(device::denied))
-        .route("/sign-in", get(sign_in::start))
+        .route("/sign-in", get(sign_in::start).post(local::sign_in))
         .route("/sign-in/callback", get(sign_in::callback))
+        .route("/enrol", get(enrol::show).post(enrol::open))
+        .route("/enrol/password", post(enrol::set_password))
+        .route("/enrol/passkey", post(passkeys::enrol))
+        .route("/sign-in/passkey", post(passkeys::sign_in))
+        .route("/me/passkeys", post(passkeys::register))
+        .route("/me/passkeys/{name}/name", post(passkeys::rename))
+        .route("/me/passkeys/{name}/remove", post(passkeys::remove))
+        .route("/me/sign-in", get(credentials::show))
+        .route("/me/password", post(credentials::change_password))
         .route("/me/agents", get(me::agents))
         .route("/me/grants/{name}/revoke", post(me::revoke_grant))
         .route("/me/sessions/{name}/revoke", post(me::revoke_session))

@@ -1,11 +1,16 @@
 //! Signing in: `GET {base}/sign-in` sends the browser to an issuer, or lets the person choose one; `GET
 //! {base}/sign-in/callback` takes it back (OpenID Connect Core §3.1.2.5).
 
+use super::asset;
 use super::cookie::Cookie;
 use super::frame::{self, FormAction, Frame, Message};
 use super::outside::Shown;
+use super::local::{browser_of, with_browser};
 use crate::app::App;
 use crate::http::tenant::RequestTenant;
+use crate::people::browser::{digest, form_token};
+use crate::people::local;
+use crate::people::passkey::{self, Offer};
 use crate::people::sign_in::{self, SignInRefusal};
 use crate::tenants::Served;
 use askama::Template;
@@ -16,6 +21,7 @@ use axum::response::Response;
 use chancery_core::issuer::TrustedIssuer;
 use chancery_core::session::ABSOLUTE;
 use chancery_core::time::{Timestamp, Ttl};
+use chancery_core::user::LOCAL_ISSUER;
 use chancery_oauth::form::Parameters;
 use chancery_oauth::sign_in::{SignInAnswer, SignInWishes};
 use std::sync::Arc;
@@ -29,6 +35,15 @@ struct ChoosePage {
     routes: bool,
     return_to: String,
     unknown: Option<Shown>,
+    local: Option<LocalForm>,
+}
+
+/// What the form for accounts of our own carries.
+#[derive(Debug)]
+struct LocalForm {
+    csrf: String,
+    offer: Option<Offer>,
+    script: &'static str,
 }
 
 #[derive(Debug)]
@@ -111,6 +126,8 @@ pub async fn start(
             return Ok(frame::see_other(&asked.return_to));
         }
         let issuers = sign_in::issuers(&app, &served).await?;
+        let is_local = asked.issuer.as_deref() == Some(LOCAL_ISSUER);
+        let has_local = is_local || local::is_offered(&app, &served).await?;
         let routed = asked
             .email
             .as_deref()
@@ -118,13 +135,25 @@ pub async fn start(
         let named = asked.issuer.as_deref();
         let chosen = match (named, issuers.as_slice()) {
             (Some(named), _) => issuers.iter().find(|issuer| issuer.name.as_str() == named),
-            (None, [only]) => Some(only),
+            (None, [only]) if !has_local => Some(only),
             (None, _) => routed,
         };
         match chosen {
             Some(issuer) => send(&app, &served, issuer, (&asked, &headers), now).await,
-            None if named.is_some() => Err(SignInRefusal::IssuerUnknown),
-            None => Ok(choose(&issuers, &asked, &served)),
+            None if named.is_some() && !is_local => Err(SignInRefusal::IssuerUnknown),
+            None => {
+                let browser = has_local.then(|| browser_of(&app, &served, &headers));
+                let local = browser.as_ref().map(|browser| LocalForm {
+                    csrf: form_token(&served, browser),
+                    offer: passkey::offer_sign_in(&app, &served, &digest(browser), now).ok(),
+                    script: asset::passkey_script(),
+                });
+                let page = choose(&issuers, &asked, &served, local);
+                Ok(match browser {
+                    Some(browser) => with_browser(page, &served, &browser),
+                    None => page,
+                })
+            }
         }
     };
     answer.await.unwrap_or_else(|refusal| refused(&refusal))
@@ -149,8 +178,13 @@ async fn send(
     Ok(response)
 }
 
-fn choose(issuers: &[TrustedIssuer], asked: &Asked, served: &Served) -> Response {
-    if issuers.is_empty() {
+fn choose(
+    issuers: &[TrustedIssuer],
+    asked: &Asked,
+    served: &Served,
+    local: Option<LocalForm>,
+) -> Response {
+    if issuers.is_empty() && local.is_none() {
         return Message::new(
             "Nobody can sign in here yet",
             "No issuer is set up at which people sign in.",
@@ -174,12 +208,14 @@ fn choose(issuers: &[TrustedIssuer], asked: &Asked, served: &Served) -> Response
         routes: issuers.iter().any(has_domains),
         return_to: asked.return_to.clone(),
         unknown: asked.email.as_deref().map(Shown::new),
+        local,
     };
     // The form leads on to an issuer, whose address is not known before it is asked.
     let onward = if served.tenant.spec.base_url.starts_with("http://") {
         "https: http:"
     } else {
-        "https:"
+        // Or, when nothing more is to be asked, straight on to the client, which may listen on this person's machine.
+        "https: http://127.0.0.1:* http://localhost:*"
     };
     frame::render(StatusCode::OK, &page, &FormAction::OwnAnd(onward.to_owned()))
 }
