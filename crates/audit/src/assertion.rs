@@ -8,8 +8,8 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -210,7 +210,11 @@ impl Assertion {
             && said.origin == self.origin
             && !said.cross_origin
             && host(&self.origin) == Some(self.relying_party.as_str());
-        if is_here { Ok(()) } else { Err(AssertionFault::Site) }
+        if is_here {
+            Ok(())
+        } else {
+            Err(AssertionFault::Site)
+        }
     }
 
     fn check_authenticator_data(&self) -> Result<(), AssertionFault> {

@@ -15,13 +15,15 @@ pub(crate) struct Passkeys(BTreeMap<Vec<u8>, (UserId, Vec<u8>)>);
 
 impl Passkeys {
     /// Looks at one event. Of a yes that a passkey signed: whether the passkey was registered in this log.
-    pub(crate) fn look(
-        &mut self,
-        leaf: &Leaf,
-        parts: &[PartRecord],
-    ) -> Result<Option<bool>, AssertionFault> {
+    pub(crate) fn look(&mut self, leaf: &Leaf, parts: &[PartRecord]) -> Result<Option<bool>, AssertionFault> {
         let content = leaf.content();
-        let id = |role: &str| content.ids.iter().find(|(name, _)| name == role).map(|(_, id)| id);
+        let id = |role: &str| {
+            content
+                .ids
+                .iter()
+                .find(|(name, _)| name == role)
+                .map(|(_, id)| id)
+        };
         let actor = || id("actor").and_then(|id| id.parse::<UserId>().ok());
         if content.kind == EventKind::PasskeyAdded.to_string() {
             if let (Some(text), Some(person)) = (present(parts, REGISTERED), actor()) {
@@ -121,8 +123,18 @@ mod tests {
                     x: Bytes(key.public_key().as_ref().to_vec()),
                 },
                 Self::Rsa(key) => PasskeyKey::Rsa {
-                    n: Bytes(key.public_key().modulus().big_endian_without_leading_zero().to_vec()),
-                    e: Bytes(key.public_key().exponent().big_endian_without_leading_zero().to_vec()),
+                    n: Bytes(
+                        key.public_key()
+                            .modulus()
+                            .big_endian_without_leading_zero()
+                            .to_vec(),
+                    ),
+                    e: Bytes(
+                        key.public_key()
+                            .exponent()
+                            .big_endian_without_leading_zero()
+                            .to_vec(),
+                    ),
                 },
             }
         }
@@ -270,7 +282,11 @@ mod tests {
             ("challenge", json!("AAAA"), AssertionFault::Challenge),
             ("challenge", json!(7), AssertionFault::Format),
         ] {
-            assert_eq!(said(0b101, &|data| data[member] = value.clone()), Err(fault), "{member}");
+            assert_eq!(
+                said(0b101, &|data| data[member] = value.clone()),
+                Err(fault),
+                "{member}"
+            );
         }
         let mut elsewhere = good(&signer);
         elsewhere.relying_party = "example".to_owned();
@@ -350,7 +366,10 @@ mod tests {
         assert_eq!(look(registered(signer.key(), person(5))), Ok(Some(true)));
         let other = registered(Signer::p256().key(), person(5));
         assert_eq!(look(other), Err(AssertionFault::Registration));
-        assert_eq!(look(registered(signer.key(), person(6))), Err(AssertionFault::Registration));
+        assert_eq!(
+            look(registered(signer.key(), person(6))),
+            Err(AssertionFault::Registration)
+        );
         assert_eq!(Passkeys::default().look(&yes, &yes_parts), Ok(Some(false)));
     }
 }

@@ -239,7 +239,10 @@ fn known_passwords(file: Option<&Path>) -> anyhow::Result<KnownPasswords> {
     let unreadable = || format!("`{}` cannot be read", file.display());
     let length = std::fs::metadata(file).with_context(unreadable)?.len();
     if length > MAX_KNOWN_PASSWORDS {
-        bail!("`{}` is larger than 256 MiB; take the most frequent ones", file.display());
+        bail!(
+            "`{}` is larger than 256 MiB; take the most frequent ones",
+            file.display()
+        );
     }
     let text = std::fs::read(file).with_context(unreadable)?;
     Ok(KnownPasswords::parse(&String::from_utf8_lossy(&text)))

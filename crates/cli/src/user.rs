@@ -106,7 +106,10 @@ async fn reset(name: &str, connection: &Connection, output: Output) -> anyhow::R
         print::line(&format!("{name} is signed out, and has no passkeys"));
         return Ok(());
     };
-    print::line(&format!("{name} chooses how to sign in at {}", field(&record, &["enrolment_uri"])));
+    print::line(&format!(
+        "{name} chooses how to sign in at {}",
+        field(&record, &["enrolment_uri"])
+    ));
     print::line(&format!(
         "with this code, shown once, until {}: {code}",
         field(&record, &["expires_at"])

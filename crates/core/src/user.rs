@@ -49,6 +49,15 @@ impl UserSpec {
         format!("{}:{}", self.issuer, self.subject).parse().ok()
     }
 
+    /// As of when roles, groups and attributes are known: those of an account of our own are what is stored, at any moment.
+    pub fn known_at(&self, now: Timestamp) -> Timestamp {
+        if self.issuer.as_str() == LOCAL_ISSUER {
+            now
+        } else {
+            self.as_of
+        }
+    }
+
     /// Whether the person holds a role or group of this name. Groups are written `group:NAME`.
     pub fn holds(&self, role_or_group: &str) -> bool {
         match role_or_group.strip_prefix("group:") {

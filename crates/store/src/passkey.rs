@@ -162,8 +162,7 @@ const FIND: Sql = Sql::same(
 const ANY: Sql = Sql::same("SELECT 1 FROM passkeys WHERE tenant = ?1 AND signs_in = 1 LIMIT 1");
 const NOTE_USE: Sql =
     Sql::same("UPDATE passkeys SET content = ?3, used_at = ?4 WHERE tenant = ?1 AND id = ?2");
-const RENAME: Sql =
-    Sql::same("UPDATE passkeys SET name = ?4 WHERE tenant = ?1 AND person = ?2 AND id = ?3");
+const RENAME: Sql = Sql::same("UPDATE passkeys SET name = ?4 WHERE tenant = ?1 AND person = ?2 AND id = ?3");
 const REMOVE: Sql = Sql::same("DELETE FROM passkeys WHERE tenant = ?1 AND person = ?2 AND id = ?3");
 const REMOVE_ALL: Sql = Sql::same("DELETE FROM passkeys WHERE tenant = ?1 AND person = ?2");
 const INSERT_ASSERTION: Sql = Sql::same(

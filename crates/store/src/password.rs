@@ -128,8 +128,6 @@ pub fn prune(before: Timestamp) -> Statement {
     Statement::new(&PRUNE, vec![Value::from(before)], Expect::Any, "prune")
 }
 
-
-
 const FIND: Sql = Sql::same(
     "SELECT u.id, p.hash FROM users AS u LEFT JOIN passwords AS p ON p.tenant = u.tenant AND p.person = u.id
      WHERE u.tenant = ?1 AND u.natural_key = ?2 AND u.state <> 'retired'",
@@ -154,9 +152,8 @@ const COUNT_TRY: Sql = Sql::same(
        tried_at = ?3
      WHERE password_tries.until <= ?3",
 );
-const UNTIL: Sql = Sql::same(
-    "SELECT MAX(until) FROM password_tries WHERE tenant = ?1 AND (subject = ?2 OR subject = ?3)",
-);
+const UNTIL: Sql =
+    Sql::same("SELECT MAX(until) FROM password_tries WHERE tenant = ?1 AND (subject = ?2 OR subject = ?3)");
 const FORGET_TRIES: Sql = Sql::same("DELETE FROM password_tries WHERE tenant = ?1 AND subject = ?2");
 const TAKE_BACK: Sql = Sql::same(
     "UPDATE password_tries SET tries = CASE WHEN tries > 0 THEN tries - 1 ELSE 0 END, delay = delay / 2, until = ?3

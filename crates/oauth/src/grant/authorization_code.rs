@@ -102,11 +102,7 @@ fn claim<'a>(
     lineage.push(link(Noun::User, &agreement.user.user));
     lineage.extend(&agreement.lineage);
     let mut guards = client.guards();
-    guards.extend(
-        agreement
-            .issuer
-            .map(|issuer| guard(Noun::TrustedIssuer, issuer)),
-    );
+    guards.extend(agreement.issuer.map(|issuer| guard(Noun::TrustedIssuer, issuer)));
     guards.extend(agreement.user.guard);
     guards.extend(agreement.guards);
     Claim {

@@ -289,7 +289,7 @@ fn facts(
         client: claim.client.client().name.clone(),
         assurance: claim.client.assurance(),
         instance: claim.client.instance().clone(),
-        user: claim.user.map(|user| user_facts(&user.user)),
+        user: claim.user.map(|user| user_facts(&user.user, context.now)),
         approval: None,
         chain: claim.agents.clone(),
         resource: match target {
@@ -305,14 +305,14 @@ fn facts(
     }
 }
 
-fn user_facts(user: &User) -> UserFacts {
+fn user_facts(user: &User, now: Timestamp) -> UserFacts {
     UserFacts {
         name: user.name.clone(),
         issuer: user.spec.issuer.clone(),
         roles: user.spec.roles.clone(),
         groups: user.spec.groups.clone(),
         attributes: user.spec.attributes.clone(),
-        as_of: user.spec.as_of,
+        as_of: user.spec.known_at(now),
         assurance: chancery_core::assurance::UserAssurance::Verified,
     }
 }

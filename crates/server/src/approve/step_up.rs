@@ -18,9 +18,9 @@ use chancery_core::id::{ApprovalId, SessionId};
 use chancery_core::resource::Sensitivity;
 use chancery_core::time::Timestamp;
 use chancery_core::user::User;
+use chancery_store::Statement;
 use chancery_store::approval::ApprovalRow;
 use chancery_store::passkey::{self as store, PasskeyRow};
-use chancery_store::Statement;
 
 /// What a passkey answered on the page of a request.
 #[derive(Clone, Copy, Debug)]

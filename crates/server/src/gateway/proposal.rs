@@ -230,7 +230,7 @@ fn facts(
             roles: user.spec.roles.clone(),
             groups: user.spec.groups.clone(),
             attributes: user.spec.attributes.clone(),
-            as_of: user.spec.as_of,
+            as_of: user.spec.known_at(now),
             assurance: UserAssurance::Verified,
         }),
         approval: None,

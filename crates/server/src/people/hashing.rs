@@ -49,7 +49,9 @@ impl Hashing {
     pub async fn hash(&self, password: &Secret<String>, random: &dyn Random) -> Result<String, HashingError> {
         let salt: [u8; 16] = random.bytes();
         let password = owned(password);
-        self.run(move || hash(&password, &salt)).await?.map_err(HashingError::from)
+        self.run(move || hash(&password, &salt))
+            .await?
+            .map_err(HashingError::from)
     }
 
     /// Whether this is the password of that hash. Without a hash the work is the same, and the answer is no.
@@ -150,7 +152,9 @@ mod tests {
         let one = hashing.hash(&secret("correct horse"), &random).await.unwrap();
         let other = hashing.hash(&secret("correct horse"), &random).await.unwrap();
         assert!(is_current(&one) && one != other);
-        assert!(!is_current("$argon2id$v=19$m=4096,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"));
+        assert!(!is_current(
+            "$argon2id$v=19$m=4096,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g"
+        ));
         let verify = async |text: &str, hash: &str| {
             hashing
                 .verify(&secret(text), Some(hash.to_owned()))

@@ -150,7 +150,15 @@ pub async fn set_password(
         passwords::put(tenant, user.id, &hash, now),
         local::happened(app, served, (EventKind::PasswordSet, user.id), now)?,
     ];
-    accept(app, served, (&user, code), (statements, Means::password()), before, now).await
+    accept(
+        app,
+        served,
+        (&user, code),
+        (statements, Means::password()),
+        before,
+        now,
+    )
+    .await
 }
 
 /// Spends a code with what its holder signs in with from now on.

@@ -136,7 +136,9 @@ async fn prove(
         return Ok(None);
     };
     let user = app.directory.users.find(tenant, found.person).await?;
-    Ok(user.filter(|user| user.state.is_active()).map(|user| (user, hash)))
+    Ok(user
+        .filter(|user| user.state.is_active())
+        .map(|user| (user, hash)))
 }
 
 /// How somebody proved who they are.

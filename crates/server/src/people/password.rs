@@ -70,7 +70,8 @@ impl KnownPasswords {
 
     fn holds(&self, password: &str) -> bool {
         let sha1 = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
-        let is_in_breach = <[u8; 20]>::try_from(sha1.as_ref()).is_ok_and(|digest| self.sha1.contains(&digest));
+        let is_in_breach =
+            <[u8; 20]>::try_from(sha1.as_ref()).is_ok_and(|digest| self.sha1.contains(&digest));
         is_in_breach || self.sha256.contains(&sha256(password.as_bytes()))
     }
 }
@@ -228,7 +229,10 @@ mod tests {
         assert_eq!(checked("", "ada", "ääääää"), Err(PasswordRule::Short));
         assert_eq!(checked("", "ada", "twelve chars"), Ok(()));
         assert_eq!(checked("", "ada", &"x".repeat(513)), Err(PasswordRule::Long));
-        assert_eq!(checked("", "lovelace", "My-LoveLace-2026"), Err(PasswordRule::Name));
+        assert_eq!(
+            checked("", "lovelace", "My-LoveLace-2026"),
+            Err(PasswordRule::Name)
+        );
     }
 
     #[test]

@@ -148,7 +148,9 @@ impl RelyingParty {
             .webauthn
             .finish_passkey_registration(&answer, &state)
             .map_err(|error| refused(&error))?;
-        if passkey.cred_id().len() > MAX_CREDENTIAL || passkey.cred_id().as_slice() != answer.raw_id.as_slice() {
+        if passkey.cred_id().len() > MAX_CREDENTIAL
+            || passkey.cred_id().as_slice() != answer.raw_id.as_slice()
+        {
             return Err(WebauthnError::Refused);
         }
         let content = serde_json::to_value(&passkey).map_err(|_| WebauthnError::Stored)?;
@@ -236,7 +238,13 @@ impl RelyingParty {
         person: UserId,
         name: &str,
         known: &[Vec<u8>],
-    ) -> Result<(webauthn_rs::prelude::CreationChallengeResponse, PasskeyRegistration), WebauthnError> {
+    ) -> Result<
+        (
+            webauthn_rs::prelude::CreationChallengeResponse,
+            PasskeyRegistration,
+        ),
+        WebauthnError,
+    > {
         let handle = Uuid::from_bytes(*person.as_bytes());
         let known = known.to_vec();
         self.webauthn

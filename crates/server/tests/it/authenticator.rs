@@ -97,13 +97,15 @@ impl Authenticator {
     }
 
     fn client_data(&self, kind: &str, challenge: &Value) -> Vec<u8> {
-        let said = json!({ "type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": false });
+        let said =
+            json!({ "type": kind, "challenge": challenge, "origin": self.origin, "crossOrigin": false });
         said.to_string().into_bytes()
     }
 
     fn wrapped(&self, response: &Value) -> String {
         let id = encoded(&self.credential);
-        json!({ "id": id, "rawId": id, "type": "public-key", "response": response, "extensions": {} }).to_string()
+        json!({ "id": id, "rawId": id, "type": "public-key", "response": response, "extensions": {} })
+            .to_string()
     }
 
     /// RFC 9052 §7, RFC 9053 §7.1: `{1: 2, 3: -7, -1: 1, -2: x, -3: y}`.
@@ -123,7 +125,13 @@ pub(crate) fn asked(page: &str, action: &str) -> (Value, String) {
         .split(&format!("action=\"{action}\" data-passkey="))
         .nth(1)
         .unwrap_or_else(|| panic!("no form for a passkey at `{action}`: {page}"));
-    let options = form.split("data-options=\"").nth(1).unwrap().split('"').next().unwrap();
+    let options = form
+        .split("data-options=\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
     let options = options
         .replace("&#34;", "\"")
         .replace("&quot;", "\"")

@@ -64,7 +64,10 @@ pub(crate) async fn enrolled(node: &Chancery, name: &str, roles: &[&str]) -> Bro
     let code = invited(node, name, roles).await;
     let mut browser = Browser::at(node);
     let answer = chosen(&mut browser, &code, PASSWORD, PASSWORD).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/me/sign-in")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, Some("/me/sign-in"))
+    );
     browser
 }
 
@@ -75,7 +78,12 @@ async fn chosen(browser: &mut Browser, code: &str, password: &str, again: &str) 
 }
 
 async fn choose(browser: &mut Browser, csrf: &str, code: &str, (password, again): (&str, &str)) -> Answer {
-    let form = [("csrf", csrf), ("code", code), ("password", password), ("again", again)];
+    let form = [
+        ("csrf", csrf),
+        ("code", code),
+        ("password", password),
+        ("again", again),
+    ];
     browser.submit("/enrol/password", &form).await
 }
 
@@ -111,18 +119,33 @@ async fn a_person_sets_a_password_with_a_code_and_signs_in(place: Place) {
     assert_eq!(node.get("/sign-in").await.status, 404, "nobody can sign in yet");
     let mut ada = enrolled(&node, "ada", &["administrator"]).await;
     assert!(is_signed_in(&mut ada).await);
-    assert_eq!(ada.get("/console/agents").await.status, 200, "the record's roles hold");
-    assert!(ada.get("/me/sign-in").await.text().contains("Change your password"));
+    assert_eq!(
+        ada.get("/console/agents").await.status,
+        200,
+        "the record's roles hold"
+    );
+    assert!(
+        ada.get("/me/sign-in")
+            .await
+            .text()
+            .contains("Change your password")
+    );
 
     let mut elsewhere = Browser::at(&node);
     let page = elsewhere.visit("/me/agents").await.text();
     assert!(page.contains("type=\"password\""), "{page}");
     let answer = typed(&mut elsewhere, "ada", PASSWORD).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/me/agents")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, Some("/me/agents"))
+    );
     assert!(is_signed_in(&mut elsewhere).await);
     let sessions = node.admin("GET", "/api/v1/sessions", Value::Null).await;
     let all = sessions["items"].as_array().unwrap();
-    assert!(all.iter().all(|session| session["issuer"] == "local" && session["user"] == "ada"));
+    assert!(
+        all.iter()
+            .all(|session| session["issuer"] == "local" && session["user"] == "ada")
+    );
     assert_eq!(events(&node, "password.set").await.len(), 1);
     assert_eq!(events(&node, "session.created").await.len(), 2);
     assert_eq!(events(&node, "user.secret_reset").await.len(), 1);
@@ -157,7 +180,11 @@ async fn a_code_ends_with_the_next_one_and_with_its_time_and_person(place: Place
     node.admin("POST", "/api/v1/users/ada/suspend", json!({})).await;
     assert_eq!(opened(&mut browser, &second).await.status, 404);
     node.admin("POST", "/api/v1/users/ada/activate", json!({})).await;
-    assert_eq!(opened(&mut browser, &second).await.status, 404, "it does not come back");
+    assert_eq!(
+        opened(&mut browser, &second).await.status,
+        404,
+        "it does not come back"
+    );
     let third = reset(&node, "ada").await;
     node.advance(Ttl::from_days(4)).await;
     assert_eq!(opened(&mut browser, &third).await.status, 404);
@@ -213,7 +240,11 @@ async fn wrong_passwords_are_slower_and_slower_on_every_node(place: Place) {
     }
     assert!(before >= 128, "{before}");
     assert_eq!(typed(&mut Browser::at(&twin), "ada", PASSWORD).await.status, 303);
-    assert_eq!(typed(&mut Browser::at(&twin), "ada", "wrong").await.status, 403, "it is forgotten");
+    assert_eq!(
+        typed(&mut Browser::at(&twin), "ada", "wrong").await.status,
+        403,
+        "it is forgotten"
+    );
 }
 
 async fn one_account_under_attack_leaves_others_alone(place: Place) {
@@ -251,7 +282,10 @@ async fn a_form_of_another_browser_or_site_signs_nobody_in(place: Place) {
     let theirs = form(&theirs);
     assert_eq!(victim.submit("/sign-in", &borrowed(&theirs)).await.status, 403);
     let own = form(&own);
-    let elsewhere = [("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")];
+    let elsewhere = [
+        ("sec-fetch-site", "cross-site"),
+        ("origin", "https://evil.example"),
+    ];
     let answer = victim.submit_from("/sign-in", &borrowed(&own), &elsewhere).await;
     assert_eq!(answer.status, 403);
     assert!(!is_signed_in(&mut victim).await);
@@ -289,7 +323,12 @@ async fn a_known_short_or_unequal_password_is_refused_and_the_code_stays_good(pl
         assert_eq!(answer.status, 422, "{password}");
         assert!(!answer.text().contains(password), "a password is not said again");
     }
-    let answer = chosen(&mut browser, &code, "correct horse battery staples", "correct horse battery staples");
+    let answer = chosen(
+        &mut browser,
+        &code,
+        "correct horse battery staples",
+        "correct horse battery staples",
+    );
     assert_eq!(answer.await.status, 303);
 }
 
@@ -313,7 +352,10 @@ async fn a_new_password_ends_every_other_session(place: Place) {
     assert_eq!(change(&mut ada, "wrong password", OTHER).await.status, 403);
     assert_eq!(change(&mut ada, PASSWORD, "short").await.status, 422);
     let answer = change(&mut ada, PASSWORD, OTHER).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/me/sign-in")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, Some("/me/sign-in"))
+    );
     assert!(is_signed_in(&mut ada).await && !is_signed_in(&mut elsewhere).await);
     assert_eq!(typed(&mut elsewhere, "ada", PASSWORD).await.status, 403);
     assert_eq!(typed(&mut elsewhere, "ada", OTHER).await.status, 303);
@@ -326,9 +368,15 @@ async fn a_password_is_changed_by_whoever_proved_it_lately(place: Place) {
     node.advance(Ttl::from_minutes(6)).await;
     assert!(!ada.get("/me/sign-in").await.text().contains("name=\"present\""));
     let answer = change(&mut ada, PASSWORD, OTHER).await;
-    assert!(answer.header("location").unwrap().starts_with("/sign-in?"), "{answer:?}");
+    assert!(
+        answer.header("location").unwrap().starts_with("/sign-in?"),
+        "{answer:?}"
+    );
     assert_eq!(typed(&mut ada, "ada", PASSWORD).await.status, 303);
-    assert_eq!(change(&mut ada, PASSWORD, OTHER).await.header("location"), Some("/me/sign-in"));
+    assert_eq!(
+        change(&mut ada, PASSWORD, OTHER).await.header("location"),
+        Some("/me/sign-in")
+    );
 }
 
 async fn a_reset_ends_everything_that_somebody_signs_in_with(place: Place) {
@@ -347,7 +395,9 @@ async fn a_stopped_person_does_not_sign_in(place: Place) {
     node.admin("POST", "/api/v1/kill/user/ada", json!({})).await;
     assert!(!is_signed_in(&mut ada).await);
     assert_eq!(typed(&mut ada, "ada", PASSWORD).await.status, 403);
-    let answer = node.local("POST", "/api/v1/users/ada/reset-secret", json!({})).await;
+    let answer = node
+        .local("POST", "/api/v1/users/ada/reset-secret", json!({}))
+        .await;
     assert_eq!(answer.status, 422, "{}", answer.text());
 }
 
@@ -356,7 +406,12 @@ async fn an_account_of_an_outside_issuer_has_no_password(place: Place) {
     let answer = estate.admin("POST", "/users/alice/reset-secret", json!({})).await;
     assert_eq!((answer.get("secret"), answer.get("enrolment_uri")), (None, None));
     enrolled(&estate.node, "ada", &[]).await;
-    assert_eq!(typed(&mut Browser::at(&estate.node), "alice", PASSWORD).await.status, 403);
+    assert_eq!(
+        typed(&mut Browser::at(&estate.node), "alice", PASSWORD)
+            .await
+            .status,
+        403
+    );
 }
 
 async fn no_outside_issuer_is_called_local(place: Place) {
@@ -399,9 +454,16 @@ async fn malformed_forms_are_never_our_fault(place: Place) {
         }
     }
     for path in ["/sign-in", "/enrol", "/enrol/password", "/me/password"] {
-        for form in [vec![], vec![("csrf", token.as_str())], vec![("csrf", token.as_str()), ("code", "\0")]] {
+        for form in [
+            vec![],
+            vec![("csrf", token.as_str())],
+            vec![("csrf", token.as_str()), ("code", "\0")],
+        ] {
             let answer = browser.submit(path, &form).await;
-            assert!(!answer.status.is_server_error() && !answer.status.is_success(), "{path}");
+            assert!(
+                !answer.status.is_server_error() && !answer.status.is_success(),
+                "{path}"
+            );
         }
     }
 }

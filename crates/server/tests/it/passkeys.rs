@@ -87,22 +87,40 @@ async fn a_person_registers_a_passkey_and_signs_in_with_it(place: Place) {
     let node = Chancery::start(&place).await;
     let (mut ada, mut passkey) = with_passkey(&node, "ada", 1).await;
     let page = ada.get("/me/sign-in").await.text();
-    assert!(page.contains("my phone") && page.contains("A passkey needs JavaScript"), "{page}");
+    assert!(
+        page.contains("my phone") && page.contains("A passkey needs JavaScript"),
+        "{page}"
+    );
     let mut elsewhere = Browser::at(&node);
     let answer = signed_in(&mut elsewhere, &mut passkey).await;
-    assert_eq!((answer.status.as_u16(), answer.header("location")), (303, Some("/me/agents")));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("location")),
+        (303, Some("/me/agents"))
+    );
     assert!(is_signed_in(&mut elsewhere).await);
     let begun = events(&node, "session.created").await;
     let newest = &begun[0]["parts"]["state"]["spec"];
-    assert_eq!((&newest["amr"], &newest["acr"]), (&json!(["mfa", "hwk", "user"]), &json!("phr")));
+    assert_eq!(
+        (&newest["amr"], &newest["acr"]),
+        (&json!(["mfa", "hwk", "user"]), &json!("phr"))
+    );
     let added = events(&node, "passkey.added").await;
     assert_eq!(added[0]["parts"]["passkey"]["key"]["crv"], "P-256");
     // It still does on the other node, and by a name that its owner gave it.
     let twin = twin(&place, &node).await;
     assert_eq!(signed_in(&mut Browser::at(&twin), &mut passkey).await.status, 303);
-    let script = page.split("src=\"/assets/passkey-").nth(1).unwrap().split('"').next().unwrap();
+    let script = page
+        .split("src=\"/assets/passkey-")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
     let script = node.get(&format!("/assets/passkey-{script}")).await;
-    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(
+        script.header("content-type"),
+        Some("text/javascript; charset=utf-8")
+    );
 }
 
 async fn a_code_is_used_with_a_passkey_alone(place: Place) {
@@ -122,11 +140,25 @@ async fn a_code_is_used_with_a_passkey_alone(place: Place) {
     let other = invited(&node, "bea", &[]).await;
     let mut swapped = form.clone();
     swapped[1].1 = other;
-    assert_eq!(browser.submit("/enrol/passkey", &borrowed(&swapped)).await.status, 403);
-    assert_eq!(browser.submit("/enrol/passkey", &borrowed(&form)).await.status, 303);
+    assert_eq!(
+        browser.submit("/enrol/passkey", &borrowed(&swapped)).await.status,
+        403
+    );
+    assert_eq!(
+        browser.submit("/enrol/passkey", &borrowed(&form)).await.status,
+        303
+    );
     assert!(is_signed_in(&mut browser).await);
-    assert_eq!(opened(&mut Browser::at(&node), &code).await.status, 404, "the code is spent");
-    assert_eq!(typed(&mut Browser::at(&node), "ada", PASSWORD).await.status, 403, "there is no password");
+    assert_eq!(
+        opened(&mut Browser::at(&node), &code).await.status,
+        404,
+        "the code is spent"
+    );
+    assert_eq!(
+        typed(&mut Browser::at(&node), "ada", PASSWORD).await.status,
+        403,
+        "there is no password"
+    );
     assert_eq!(signed_in(&mut Browser::at(&node), &mut passkey).await.status, 303);
 }
 
@@ -134,7 +166,11 @@ async fn an_answer_for_another_site_or_without_the_person_is_refused(place: Plac
     let node = Chancery::start(&place).await;
     let (_, mut passkey) = with_passkey(&node, "ada", 1).await;
     let mut browser = Browser::at(&node);
-    let good = (passkey.origin.clone(), passkey.relying_party.clone(), passkey.flags);
+    let good = (
+        passkey.origin.clone(),
+        passkey.relying_party.clone(),
+        passkey.flags,
+    );
     for (origin, relying_party, flags) in [
         ("https://evil.example", "id.example", good.2),
         ("http://id.example", "id.example", good.2),
@@ -262,7 +298,11 @@ async fn a_passkey_of_somebody_else_does_not_sign_in(place: Place) {
 async fn a_passkey_that_is_registered_is_not_registered_again(place: Place) {
     let node = Chancery::start(&place).await;
     let (mut ada, mut passkey) = with_passkey(&node, "ada", 1).await;
-    assert_eq!(registered(&mut ada, &mut passkey).await.status, 403, "it is excluded");
+    assert_eq!(
+        registered(&mut ada, &mut passkey).await.status,
+        403,
+        "it is excluded"
+    );
     let mut bea = enrolled(&node, "bea", &[]).await;
     let mut same_id = Authenticator::new(1);
     assert_eq!(registered(&mut bea, &mut same_id).await.status, 409);
@@ -277,7 +317,13 @@ async fn remove(browser: &mut Browser, id: &str) -> Answer {
 
 async fn passkey_id(browser: &mut Browser) -> String {
     let page = browser.get("/me/sign-in").await.text();
-    let id = page.split("/me/passkeys/psk_").nth(1).unwrap().split('/').next().unwrap();
+    let id = page
+        .split("/me/passkeys/psk_")
+        .nth(1)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
     format!("psk_{id}")
 }
 
@@ -289,9 +335,20 @@ async fn a_passkey_that_is_removed_does_nothing_and_other_sessions_end(place: Pl
     let id = passkey_id(&mut ada).await;
     let token = csrf(&ada.get("/me/agents").await);
     let form = [("csrf", token.as_str()), ("name", "\u{202e}old <b>phone</b>")];
-    assert_eq!(ada.submit(&format!("/me/passkeys/{id}/name"), &form).await.status, 303);
-    assert!(ada.get("/me/sign-in").await.text().contains("old &#60;b&#62;phone"));
-    assert_eq!(remove(&mut ada, &id).await.header("location"), Some("/me/sign-in"));
+    assert_eq!(
+        ada.submit(&format!("/me/passkeys/{id}/name"), &form).await.status,
+        303
+    );
+    assert!(
+        ada.get("/me/sign-in")
+            .await
+            .text()
+            .contains("old &#60;b&#62;phone")
+    );
+    assert_eq!(
+        remove(&mut ada, &id).await.header("location"),
+        Some("/me/sign-in")
+    );
     assert!(is_signed_in(&mut ada).await && !is_signed_in(&mut elsewhere).await);
     assert_eq!(signed_in(&mut elsewhere, &mut passkey).await.status, 403);
     assert_eq!(remove(&mut ada, &id).await.status, 404);
@@ -308,7 +365,10 @@ async fn a_passkey_is_changed_by_whoever_proved_it_lately_and_owns_it(place: Pla
     assert_eq!(remove(&mut bea, &id).await.status, 404);
     let token = csrf(&bea.get("/me/agents").await);
     let form = [("csrf", token.as_str()), ("name", "mine")];
-    assert_eq!(bea.submit(&format!("/me/passkeys/{id}/name"), &form).await.status, 404);
+    assert_eq!(
+        bea.submit(&format!("/me/passkeys/{id}/name"), &form).await.status,
+        404
+    );
     let page = ada.get("/me/sign-in").await.text();
     let (options, ticket) = asked(&page, "/me/passkeys");
     node.advance(Ttl::from_minutes(6)).await;
@@ -336,14 +396,30 @@ async fn a_person_of_an_outside_issuer_has_passkeys_and_signs_in_there(place: Pl
     assert_eq!(answer.status, 303, "{}", answer.text());
     // People still go straight to the issuer, and the passkey does not pass it by.
     let sent = Browser::at(&estate.node).get("/sign-in?prompt=login").await;
-    assert!(sent.header("location").unwrap().starts_with(&idp.issuer), "{sent:?}");
-    assert_eq!(signed_in(&mut Browser::at(&estate.node), &mut passkey).await.status, 403);
+    assert!(
+        sent.header("location").unwrap().starts_with(&idp.issuer),
+        "{sent:?}"
+    );
+    assert_eq!(
+        signed_in(&mut Browser::at(&estate.node), &mut passkey)
+            .await
+            .status,
+        403
+    );
     // Removing it ends what hangs on the person, and goes on here.
     let id = passkey_id(&mut carol).await;
-    assert_eq!(remove(&mut carol, &id).await.header("location"), Some("/me/sign-in"));
+    assert_eq!(
+        remove(&mut carol, &id).await.header("location"),
+        Some("/me/sign-in")
+    );
     assert!(is_signed_in(&mut carol).await);
-    assert_eq!(registered(&mut carol, &mut Authenticator::new(2)).await.status, 303);
-    estate.admin("POST", "/users/company:carol/reset-secret", json!({})).await;
+    assert_eq!(
+        registered(&mut carol, &mut Authenticator::new(2)).await.status,
+        303
+    );
+    estate
+        .admin("POST", "/users/company:carol/reset-secret", json!({}))
+        .await;
     assert!(!is_signed_in(&mut carol).await);
 }
 
@@ -358,7 +434,10 @@ async fn a_counter_that_goes_back_is_a_signal_only(place: Place) {
 }
 
 async fn an_address_has_no_passkeys(place: Place) {
-    let node = Chancery::start_with(&place, |config, _| "http://127.0.0.1:1".clone_into(&mut config.public_url)).await;
+    let node = Chancery::start_with(&place, |config, _| {
+        "http://127.0.0.1:1".clone_into(&mut config.public_url)
+    })
+    .await;
     let request = http::Request::get("/sign-in?issuer=local")
         .header("host", "127.0.0.1:1")
         .body(axum::body::Body::empty())
@@ -378,23 +457,62 @@ async fn malformed_answers_are_never_our_fault(place: Place) {
     let (create, create_ticket) = asked(&page, "/me/passkeys");
     let created: Value = serde_json::from_str(&Authenticator::new(5).create(&create)).unwrap();
     let long = "A".repeat(20_000);
-    let junk = ["", "{}", "[]", "null", "\0", "AAAA", "oWNmbXRkbm9uZQ", "_____w", long.as_str()];
+    let junk = [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "\0",
+        "AAAA",
+        "oWNmbXRkbm9uZQ",
+        "_____w",
+        long.as_str(),
+    ];
     for word in junk {
-        assert!(send(&mut browser, (&ticket, &token), word).await.status.is_client_error(), "{word}");
-        assert!(send(&mut browser, (word, &token), &good.to_string()).await.status.is_client_error());
-        assert!(register(&mut ada, &create_ticket, word).await.status.is_client_error());
-        assert!(register(&mut ada, word, &created.to_string()).await.status.is_client_error());
+        assert!(
+            send(&mut browser, (&ticket, &token), word)
+                .await
+                .status
+                .is_client_error(),
+            "{word}"
+        );
+        assert!(
+            send(&mut browser, (word, &token), &good.to_string())
+                .await
+                .status
+                .is_client_error()
+        );
+        assert!(
+            register(&mut ada, &create_ticket, word)
+                .await
+                .status
+                .is_client_error()
+        );
+        assert!(
+            register(&mut ada, word, &created.to_string())
+                .await
+                .status
+                .is_client_error()
+        );
         for field in ["authenticatorData", "clientDataJSON", "signature", "userHandle"] {
             let mut broken = good.clone();
             broken["response"][field] = json!(word);
             let answer = send(&mut browser, (&ticket, &token), &broken.to_string()).await;
-            assert!(answer.status.is_client_error(), "{field} {word}: {}", answer.status);
+            assert!(
+                answer.status.is_client_error(),
+                "{field} {word}: {}",
+                answer.status
+            );
         }
         for field in ["attestationObject", "clientDataJSON"] {
             let mut broken = created.clone();
             broken["response"][field] = json!(word);
             let answer = register(&mut ada, &create_ticket, &broken.to_string()).await;
-            assert!(answer.status.is_client_error(), "{field} {word}: {}", answer.status);
+            assert!(
+                answer.status.is_client_error(),
+                "{field} {word}: {}",
+                answer.status
+            );
         }
     }
     // Bytes of the attestation object, one after the other, are another value, or missing.

@@ -92,7 +92,10 @@ async fn a_yes_to_something_sensitive_is_signed_and_the_log_proves_it(place: Pla
     let page = Page::open(&mut olga, &id).await;
     let unsigned = page.answer(&mut olga, "approve", None).await;
     assert_eq!(unsigned.status, 422, "{}", unsigned.text());
-    assert_eq!(poll(&estate, "planner", &handle).await.error().1, "authorization_pending");
+    assert_eq!(
+        poll(&estate, "planner", &handle).await.error().1,
+        "authorization_pending"
+    );
     assert_eq!(page.sign(&mut olga, &mut passkey).await.status, 303);
     estate.node.advance(Ttl::from_seconds(6)).await;
     assert_eq!(poll(&estate, "planner", &handle).await.scope(), "delete");
@@ -109,7 +112,10 @@ async fn a_policy_asks_for_a_passkey(place: Place) {
     let (estate, mut olga) = world(&place, SIGNED_WRITING).await;
     let (handle, id) = ask(&estate, "write").await;
     let shown = olga.get(&format!("/approvals/{id}")).await.text();
-    assert!(shown.contains("you have none") && !shown.contains("Approve once"), "{shown}");
+    assert!(
+        shown.contains("you have none") && !shown.contains("Approve once"),
+        "{shown}"
+    );
     let by_interface = crate::approval::approve(&estate, "carol", &id).await;
     assert!(by_interface.is_err(), "carol has no passkey");
     let mut passkey = Authenticator::new(1);
@@ -145,7 +151,9 @@ async fn what_was_signed_for_one_record_is_nothing_for_another(place: Place) {
     let (_, own_ticket) = second.asked.clone().unwrap();
     let credential = passkey.get(&options);
     for ticket in [&ticket, &own_ticket] {
-        let answer = second.answer(&mut olga, "approve", Some((ticket, &credential))).await;
+        let answer = second
+            .answer(&mut olga, "approve", Some((ticket, &credential)))
+            .await;
         assert_eq!(answer.status, 422, "{}", answer.text());
     }
     // Nor is it for the same record in another session, or later.
@@ -157,11 +165,17 @@ async fn what_was_signed_for_one_record_is_nothing_for_another(place: Place) {
         .await;
     assert_eq!(answer.status, 422);
     estate.node.advance(Ttl::from_minutes(5)).await;
-    let answer = first.answer(&mut olga, "approve", Some((&ticket, &credential))).await;
+    let answer = first
+        .answer(&mut olga, "approve", Some((&ticket, &credential)))
+        .await;
     assert_eq!(answer.status, 422, "the challenge is over");
     let first = Page::open(&mut olga, first.path.rsplit('/').next().unwrap()).await;
     assert_eq!(first.sign(&mut olga, &mut passkey).await.status, 303);
-    assert_eq!(first.sign(&mut olga, &mut passkey).await.status, 409, "it was answered");
+    assert_eq!(
+        first.sign(&mut olga, &mut passkey).await.status,
+        409,
+        "it was answered"
+    );
 }
 
 async fn what_is_not_the_persons_own_verified_signature_is_no_yes(place: Place) {
@@ -173,25 +187,54 @@ async fn what_is_not_the_persons_own_verified_signature_is_no_yes(place: Place) 
     registered(&mut bea, &mut other).await;
     let (handle, id) = ask(&estate, "delete").await;
     let page = Page::open(&mut olga, &id).await;
-    assert_eq!(page.sign(&mut olga, &mut other).await.status, 422, "another person's");
+    assert_eq!(
+        page.sign(&mut olga, &mut other).await.status,
+        422,
+        "another person's"
+    );
     passkey.flags = PRESENT;
-    assert_eq!(page.sign(&mut olga, &mut passkey).await.status, 422, "not verified");
+    assert_eq!(
+        page.sign(&mut olga, &mut passkey).await.status,
+        422,
+        "not verified"
+    );
     passkey.flags = PRESENT | VERIFIED;
     "https://evil.example".clone_into(&mut passkey.origin);
-    assert_eq!(page.sign(&mut olga, &mut passkey).await.status, 422, "another origin");
+    assert_eq!(
+        page.sign(&mut olga, &mut passkey).await.status,
+        422,
+        "another origin"
+    );
     BASE.clone_into(&mut passkey.origin);
     "evil.example".clone_into(&mut passkey.relying_party);
-    assert_eq!(page.sign(&mut olga, &mut passkey).await.status, 422, "another relying party");
+    assert_eq!(
+        page.sign(&mut olga, &mut passkey).await.status,
+        422,
+        "another relying party"
+    );
     "id.example".clone_into(&mut passkey.relying_party);
     let mut forged = Authenticator::new(1);
     assert_eq!(page.sign(&mut olga, &mut forged).await.status, 422, "another key");
     for junk in ["", "{}", "\0", "AAAA"] {
         let ticket = &page.asked.as_ref().unwrap().1;
-        assert_eq!(page.answer(&mut olga, "approve", Some((ticket, junk))).await.status, 422);
+        assert_eq!(
+            page.answer(&mut olga, "approve", Some((ticket, junk)))
+                .await
+                .status,
+            422
+        );
         let credential = passkey.get(&page.asked.as_ref().unwrap().0);
-        assert_eq!(page.answer(&mut olga, "approve", Some((junk, &credential))).await.status, 422);
+        assert_eq!(
+            page.answer(&mut olga, "approve", Some((junk, &credential)))
+                .await
+                .status,
+            422
+        );
     }
-    assert_eq!(poll(&estate, "planner", &handle).await.error().1, "authorization_pending");
+    assert_eq!(
+        poll(&estate, "planner", &handle).await.error().1,
+        "authorization_pending"
+    );
     assert_eq!(page.sign(&mut olga, &mut passkey).await.status, 303);
     let approver = caller(&estate, "olga").await.actor.to_string();
     let given = &estate.events("approval.given").await[0];

@@ -1,10 +1,10 @@
 //! The page of a one-time code: `{base}/enrol` asks for it, then for a password or a passkey. The code is in no address,
 //! where logs, histories and other sites could see it.
 
+use super::asset;
 use super::frame::{self, FormAction, Frame, Message};
 use super::local::{browser_of, check, entered, sentence, with_browser};
 use super::outside::Shown;
-use super::asset;
 use crate::app::App;
 use crate::http::tenant::RequestTenant;
 use crate::people::browser;

@@ -130,10 +130,9 @@ pub(super) fn refused(error: &PasswordError, back: &str) -> Response {
         .with_link(back, "Try again");
     let wait = match error {
         PasswordError::TooSoon(wait) => Some(wait.as_seconds() + 1),
-        PasswordError::Wrong
-        | PasswordError::Busy
-        | PasswordError::Rule(_)
-        | PasswordError::Failure(_) => None,
+        PasswordError::Wrong | PasswordError::Busy | PasswordError::Rule(_) | PasswordError::Failure(_) => {
+            None
+        }
     };
     if let Some(seconds) = wait {
         page = page.with_hint(format!("Wait {seconds} seconds. A passkey does not wait."));
@@ -150,7 +149,11 @@ pub(super) fn refused(error: &PasswordError, back: &str) -> Response {
 /// The sentence of an error.
 pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
-    let mut sentence: String = characters.next().into_iter().flat_map(char::to_uppercase).collect();
+    let mut sentence: String = characters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
     sentence.extend(characters);
     sentence.push('.');
     sentence

@@ -4,8 +4,8 @@
 use super::asset;
 use super::cookie::Cookie;
 use super::frame::{self, FormAction, Frame, Message};
-use super::outside::Shown;
 use super::local::{browser_of, with_browser};
+use super::outside::Shown;
 use crate::app::App;
 use crate::http::tenant::RequestTenant;
 use crate::people::browser::{digest, form_token};
@@ -178,12 +178,7 @@ async fn send(
     Ok(response)
 }
 
-fn choose(
-    issuers: &[TrustedIssuer],
-    asked: &Asked,
-    served: &Served,
-    local: Option<LocalForm>,
-) -> Response {
+fn choose(issuers: &[TrustedIssuer], asked: &Asked, served: &Served, local: Option<LocalForm>) -> Response {
     if issuers.is_empty() && local.is_none() {
         return Message::new(
             "Nobody can sign in here yet",
