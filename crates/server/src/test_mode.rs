@@ -113,6 +113,7 @@ pub async fn answer(
         method: ApprovalMethod::Interface,
         number: row.number,
         reason: Some(REASON),
+        signed: None,
     };
     answer::give(app, served, &caller, given).await.map(|_| ())
 }
