@@ -194,7 +194,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Add(arguments) => add::run(arguments, &connection.open()?, output).await,
         Command::Snippet(arguments) => snippet::run(arguments, &connection.open()?, output).await,
         Command::Calls(arguments) => calls::run(arguments, &connection.open()?, output).await,
-        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Serve(arguments) => Box::pin(serve::run(arguments)).await,
         Command::Demo(arguments) => demo::run(arguments).await,
         Command::Dev(arguments) => dev::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, output).await,

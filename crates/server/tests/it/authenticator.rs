@@ -157,12 +157,11 @@ fn text(into: &mut Vec<u8>, text: &str) {
 
 /// A CBOR byte string.
 fn bytes(into: &mut Vec<u8>, bytes: &[u8]) {
-    match u8::try_from(bytes.len()) {
-        Ok(length) => into.extend([0x58, length]),
-        Err(_) => {
-            into.push(0x59);
-            into.extend(u16::try_from(bytes.len()).unwrap().to_be_bytes());
-        }
+    if let Ok(length) = u8::try_from(bytes.len()) {
+        into.extend([0x58, length]);
+    } else {
+        into.push(0x59);
+        into.extend(u16::try_from(bytes.len()).unwrap().to_be_bytes());
     }
     into.extend(bytes);
 }

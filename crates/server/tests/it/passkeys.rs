@@ -6,6 +6,8 @@ use crate::harness::*;
 use crate::identity_provider::IdentityProvider;
 use crate::local_users::{PASSWORD, borrowed, enrolled, invited, opened, twin, typed};
 use crate::outside;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chancery_core::time::Ttl;
 use serde_json::{Value, json};
 
@@ -435,7 +437,7 @@ async fn a_counter_that_goes_back_is_a_signal_only(place: Place) {
 
 async fn an_address_has_no_passkeys(place: Place) {
     let node = Chancery::start_with(&place, |config, _| {
-        "http://127.0.0.1:1".clone_into(&mut config.public_url)
+        "http://127.0.0.1:1".clone_into(&mut config.public_url);
     })
     .await;
     let request = http::Request::get("/sign-in?issuer=local")
@@ -469,35 +471,19 @@ async fn malformed_answers_are_never_our_fault(place: Place) {
         long.as_str(),
     ];
     for word in junk {
+        let sent = [
+            send(&mut browser, (&ticket, &token), word).await,
+            send(&mut browser, (word, &token), &good.to_string()).await,
+            register(&mut ada, &create_ticket, word).await,
+            register(&mut ada, word, &created.to_string()).await,
+        ];
         assert!(
-            send(&mut browser, (&ticket, &token), word)
-                .await
-                .status
-                .is_client_error(),
+            sent.iter().all(|answer| answer.status.is_client_error()),
             "{word}"
         );
-        assert!(
-            send(&mut browser, (word, &token), &good.to_string())
-                .await
-                .status
-                .is_client_error()
-        );
-        assert!(
-            register(&mut ada, &create_ticket, word)
-                .await
-                .status
-                .is_client_error()
-        );
-        assert!(
-            register(&mut ada, word, &created.to_string())
-                .await
-                .status
-                .is_client_error()
-        );
         for field in ["authenticatorData", "clientDataJSON", "signature", "userHandle"] {
-            let mut broken = good.clone();
-            broken["response"][field] = json!(word);
-            let answer = send(&mut browser, (&ticket, &token), &broken.to_string()).await;
+            let broken = with(&good, field, word);
+            let answer = send(&mut browser, (&ticket, &token), &broken).await;
             assert!(
                 answer.status.is_client_error(),
                 "{field} {word}: {}",
@@ -505,9 +491,8 @@ async fn malformed_answers_are_never_our_fault(place: Place) {
             );
         }
         for field in ["attestationObject", "clientDataJSON"] {
-            let mut broken = created.clone();
-            broken["response"][field] = json!(word);
-            let answer = register(&mut ada, &create_ticket, &broken.to_string()).await;
+            let broken = with(&created, field, word);
+            let answer = register(&mut ada, &create_ticket, &broken).await;
             assert!(
                 answer.status.is_client_error(),
                 "{field} {word}: {}",
@@ -516,20 +501,28 @@ async fn malformed_answers_are_never_our_fault(place: Place) {
         }
     }
     // Bytes of the attestation object, one after the other, are another value, or missing.
-    use base64::Engine as _;
-    let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let object = engine
-        .decode(created["response"]["attestationObject"].as_str().unwrap())
-        .unwrap();
+    let object = created["response"]["attestationObject"].as_str().unwrap();
+    let object = URL_SAFE_NO_PAD.decode(object).unwrap();
     for place in (0..object.len()).step_by(7) {
-        let mut broken = created.clone();
         let mut bytes = object.clone();
         bytes[place] ^= 0xff;
-        broken["response"]["attestationObject"] = json!(engine.encode(&bytes));
-        let answer = register(&mut ada, &create_ticket, &broken.to_string()).await;
+        let broken = with(&created, "attestationObject", &URL_SAFE_NO_PAD.encode(&bytes));
+        let answer = register(&mut ada, &create_ticket, &broken).await;
         assert!(!answer.status.is_server_error(), "{place}: {}", answer.status);
-        broken["response"]["attestationObject"] = json!(engine.encode(&object[..place]));
-        let answer = register(&mut ada, &create_ticket, &broken.to_string()).await;
+        let cut = URL_SAFE_NO_PAD.encode(&object[..place]);
+        let answer = register(
+            &mut ada,
+            &create_ticket,
+            &with(&created, "attestationObject", &cut),
+        )
+        .await;
         assert!(answer.status.is_client_error(), "{place}: {}", answer.status);
     }
+}
+
+/// An answer with something else in one field.
+fn with(answer: &Value, field: &str, word: &str) -> String {
+    let mut broken = answer.clone();
+    broken["response"][field] = json!(word);
+    broken.to_string()
 }

@@ -187,17 +187,11 @@ async fn what_is_not_the_persons_own_verified_signature_is_no_yes(place: Place) 
     registered(&mut bea, &mut other).await;
     let (handle, id) = ask(&estate, "delete").await;
     let page = Page::open(&mut olga, &id).await;
-    assert_eq!(
-        page.sign(&mut olga, &mut other).await.status,
-        422,
-        "another person's"
-    );
+    let others = page.sign(&mut olga, &mut other).await;
+    assert_eq!(others.status, 422, "another person's");
     passkey.flags = PRESENT;
-    assert_eq!(
-        page.sign(&mut olga, &mut passkey).await.status,
-        422,
-        "not verified"
-    );
+    let unverified = page.sign(&mut olga, &mut passkey).await;
+    assert_eq!(unverified.status, 422, "not verified");
     passkey.flags = PRESENT | VERIFIED;
     "https://evil.example".clone_into(&mut passkey.origin);
     assert_eq!(
@@ -215,21 +209,13 @@ async fn what_is_not_the_persons_own_verified_signature_is_no_yes(place: Place) 
     "id.example".clone_into(&mut passkey.relying_party);
     let mut forged = Authenticator::new(1);
     assert_eq!(page.sign(&mut olga, &mut forged).await.status, 422, "another key");
+    let (options, ticket) = page.asked.clone().unwrap();
     for junk in ["", "{}", "\0", "AAAA"] {
-        let ticket = &page.asked.as_ref().unwrap().1;
-        assert_eq!(
-            page.answer(&mut olga, "approve", Some((ticket, junk)))
-                .await
-                .status,
-            422
-        );
-        let credential = passkey.get(&page.asked.as_ref().unwrap().0);
-        assert_eq!(
-            page.answer(&mut olga, "approve", Some((junk, &credential)))
-                .await
-                .status,
-            422
-        );
+        let credential = passkey.get(&options);
+        for signed in [(ticket.as_str(), junk), (junk, credential.as_str())] {
+            let answer = page.answer(&mut olga, "approve", Some(signed)).await;
+            assert_eq!(answer.status, 422);
+        }
     }
     assert_eq!(
         poll(&estate, "planner", &handle).await.error().1,
