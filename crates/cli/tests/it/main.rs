@@ -7,6 +7,8 @@ mod demo;
 #[cfg(test)]
 mod five_commands;
 #[cfg(test)]
+mod login;
+#[cfg(test)]
 mod notes;
 #[cfg(test)]
 mod operations;

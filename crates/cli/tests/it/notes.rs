@@ -86,6 +86,7 @@ pub(crate) mod wire {
     /// What was asked.
     pub(crate) struct Asked {
         pub(crate) method: Method,
+        pub(crate) path: String,
         pub(crate) headers: HeaderMap,
         pub(crate) body: Bytes,
     }
@@ -131,6 +132,7 @@ pub(crate) mod wire {
         let (parts, body) = request.into_parts();
         let asked = Asked {
             method: parts.method,
+            path: parts.uri.path().to_owned(),
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
         };
