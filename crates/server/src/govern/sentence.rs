@@ -43,7 +43,7 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             id(leaf, "previous"),
             id(leaf, "root_key")
         ),
-        "authorization.answered" => answered(leaf, &actor),
+        "authorization.answered" => answered(leaf, &actor, names),
         "agreement.reused" => reused(leaf, &actor),
         "limit.reached" => limited(leaf, parts, names),
         "call.decided" => call_sentence::decided(leaf, parts, &actor),
@@ -93,8 +93,10 @@ fn needed(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> String {
     format!("{actor} needs a person's yes {what}: {}", id(leaf, "approval"))
 }
 
-fn answered(leaf: &Leaf, actor: &str) -> String {
-    let agent = id(leaf, "agent");
+fn answered(leaf: &Leaf, actor: &str, names: &Names) -> String {
+    let agent = names
+        .get(id(leaf, "agent"))
+        .map_or_else(|| id(leaf, "agent"), String::as_str);
     if leaf.content().outcome == EventOutcome::Ok {
         format!("{actor} let agent {agent} act for them")
     } else {

@@ -149,6 +149,8 @@ pub enum Limit {
     Device,
     /// Codes of devices that people try.
     UserCode,
+    /// Sign-ins that are begun at outside issuers.
+    SignIn,
 }
 
 impl Limit {
@@ -163,6 +165,7 @@ impl Limit {
             Self::Registration => "registration",
             Self::Device => "device",
             Self::UserCode => "user_code",
+            Self::SignIn => "sign_in",
         }
     }
 }

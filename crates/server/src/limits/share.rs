@@ -91,6 +91,19 @@ impl Limits {
         self.share(Limit::UserCode, tenant, &shares, arrival.now)
     }
 
+    /// Counts one more sign-in that is begun at an outside issuer: each is a row until it is over. A whole company may
+    /// come from one address.
+    ///
+    /// # Errors
+    /// The source, or the tenant as a whole, had its share of these ten minutes.
+    pub fn sign_in(&self, tenant: TenantId, arrival: Arrival) -> Result<(), Limited> {
+        let shares = [
+            (Who::Source(arrival.source), Share(300, TEN_MINUTES)),
+            (Who::Tenant, Share(10_000, TEN_MINUTES)),
+        ];
+        self.share(Limit::SignIn, tenant, &shares, arrival.now)
+    }
+
     fn share(
         &self,
         limit: Limit,

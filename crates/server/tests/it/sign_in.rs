@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 on_both_engines!(
     a_person_signs_in_and_out,
+    a_flood_of_begun_sign_ins_is_refused_for_a_while,
     a_session_that_is_over_is_forgotten_and_one_that_is_not_stays,
     a_callback_without_the_cookie_signs_nobody_in,
     a_state_is_used_once_and_for_ten_minutes,
@@ -416,4 +417,17 @@ async fn pages_keep_to_themselves(place: Place) {
     );
     assert!(!style.text().contains("http") && !style.text().contains("@import"));
     assert_eq!(browser.get("/assets/style-0.css").await.status, 404);
+}
+
+async fn a_flood_of_begun_sign_ins_is_refused_for_a_while(place: Place) {
+    let (estate, idp) = world(&place).await;
+    let mut flooding = Browser::at(&estate.node);
+    let mut last = flooding.get("/sign-in").await;
+    for _ in 0..300 {
+        last = flooding.get("/sign-in").await;
+    }
+    assert_eq!(last.status, 429, "{}", last.text());
+    estate.node.advance(Ttl::from_minutes(11)).await;
+    let mut alice = idp.sign_in(&estate.node, "alice").await;
+    assert!(is_signed_in(&mut alice).await);
 }

@@ -7,7 +7,10 @@ use super::frame::{self, FormAction, Frame, Message};
 use super::local::{browser_of, with_browser};
 use super::outside::Shown;
 use crate::app::App;
+use crate::error::Failure;
+use crate::http::source::RequestSource;
 use crate::http::tenant::RequestTenant;
+use crate::issue::arrival::Arrival;
 use crate::people::browser::{digest, form_token};
 use crate::people::local;
 use crate::people::passkey::{self, Offer};
@@ -116,6 +119,7 @@ impl Asked {
 pub async fn start(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
+    RequestSource(source): RequestSource,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
@@ -139,7 +143,13 @@ pub async fn start(
             (None, _) => routed,
         };
         match chosen {
-            Some(issuer) => send(&app, &served, issuer, (&asked, &headers), now).await,
+            Some(issuer) => {
+                let arrival = Arrival { now, source };
+                app.limits
+                    .sign_in(served.tenant.id, arrival)
+                    .map_err(Failure::from)?;
+                send(&app, &served, issuer, (&asked, &headers), now).await
+            }
             None if named.is_some() && !is_local => Err(SignInRefusal::IssuerUnknown),
             None => {
                 let browser = has_local.then(|| browser_of(&app, &served, &headers));
