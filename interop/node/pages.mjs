@@ -205,14 +205,90 @@ if (!executablePath) throw new Error("pages are looked at with Chromium, which i
 // In a container there is no name space for a sandbox; what is visited is our own.
 const browser = await puppeteer.launch({ executablePath, args: ["--no-sandbox", "--disable-quic"] });
 
-// A payment-like call that needs a number, so that there is something to approve.
+// A call whose yes needs a number, and one whose yes a passkey signs.
 const NEEDS_A_YES = `
 @id("echo-needs-a-yes")
 forbid (principal is Agent, action == Action::"call_tool", resource == Tool::"fixture:echo")
 unless { context has approval && context.approval.methods.contains("number") };
+@id("add-needs-a-passkey")
+forbid (principal is Agent, action == Action::"call_tool", resource == Tool::"fixture:add")
+unless { context has approval && context.approval.methods.contains("passkey") };
 `;
 const { text } = await admin("GET", "/policy");
 if (!text.includes("echo-needs-a-yes")) await admin("PUT", "/policy", { text: text + NEEDS_A_YES, comment: "pages" });
+
+/** An account kept here: a one-time code, a password, and a passkey that signs in and signs a yes. */
+async function local(hasScripts, mark, token) {
+  const title = `Chromium, scripts ${mark}`;
+  const account = `carl-${mark}`;
+  const password = "correct horse battery staple";
+  const carl = await Window.open(browser, hasScripts, mark);
+  if (hasScripts) {
+    const authenticator = await carl.page.createCDPSession();
+    await authenticator.send("WebAuthn.enable");
+    const options = {
+      protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true,
+      isUserVerified: true, automaticPresenceSimulation: true,
+    };
+    await authenticator.send("WebAuthn.addVirtualAuthenticator", { options });
+  }
+  await check(`${title}: somebody without a company enrols with a one-time code`, async () => {
+    await admin("POST", "/users", { name: account, issuer: "local", roles: [], groups: ["lab"], attributes: {} });
+    const { secret } = await admin("POST", `/users/${account}/reset-secret`, {});
+    must(secret, "no one-time code");
+    await carl.go("/enrol");
+    await carl.look("enrol");
+    await carl.page.type("#code", secret);
+    await carl.press("Continue");
+    await carl.look("enrol-choose");
+    await carl.page.type("#password", password);
+    await carl.page.type("#again", password);
+    await carl.press("Set the password");
+    await carl.go("/me/sign-in");
+    must((await carl.words()).includes(account), await carl.words());
+  });
+  await carl.look("my-sign-in");
+  if (hasScripts) {
+    await check(`${title}: a passkey is added`, async () => {
+      await carl.page.type("#passkey-name", HOSTILE);
+      await carl.press("Add a passkey");
+      await carl.go("/me/sign-in");
+      must((await carl.words()).includes("Your bank"), await carl.words());
+    });
+    await carl.look("my-sign-in-passkey");
+  }
+  await check(`${title}: out, and in again`, async () => {
+    await carl.press("Sign out");
+    await carl.go("/sign-in");
+    await carl.look("sign-in-local");
+    if (hasScripts) {
+      await carl.press("Sign in with a passkey");
+    } else {
+      await carl.page.type("#name", account);
+      await carl.page.type("#password", "not the password");
+      await carl.press("Sign in");
+      await carl.look("sign-in-refused");
+      await carl.go("/sign-in");
+      await carl.page.type("#name", account);
+      await carl.page.type("#password", password);
+      await carl.press("Sign in");
+    }
+    must(carl.page.url() === `${base}/me/agents`, carl.page.url());
+  });
+  await check(`${title}: a yes that a passkey signs`, async () => {
+    const said = await call(token, "add", { a: 1, b: 2 });
+    await carl.go(said.match(/http[^"\s]*\/approvals\/[a-z0-9_]+/)?.[0] ?? `no address: ${said}`);
+    await carl.look("approval-passkey");
+    if (!hasScripts) {
+      must((await carl.words()).includes("is signed with a passkey, and you have none"), await carl.words());
+      return;
+    }
+    await carl.press("Approve once");
+    must((await carl.words()).includes("approved"), await carl.words());
+    const done = await call(token, "add", { a: 1, b: 2 });
+    must(done.includes('"result"') && !done.includes("A person must approve"), done);
+  });
+}
 
 async function play(hasScripts) {
   const mark = hasScripts ? "on" : "off";
@@ -276,6 +352,7 @@ async function play(hasScripts) {
     must((await call(token, "echo", args)).includes('"result"'));
     must((await call(token, "echo", args)).includes("A person must approve"));
   });
+  await local(hasScripts, mark, token);
   await check(`${title}: the back button and a second click change nothing`, async () => {
     await bob.page.goBack({ waitUntil: "networkidle0" });
     const again = await bob.page.$("button[type=submit]:not(.quiet):not(.bad)");

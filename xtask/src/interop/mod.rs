@@ -92,21 +92,22 @@ fn through_gateway(foreign: &Foreign, results: &mut Results) -> Result<()> {
 }
 
 fn people(foreign: &Foreign, results: &mut Results) -> Result<()> {
-    with_people(foreign, "people", &PEOPLE_PROGRAMS, results)
+    with_people(foreign, ("people", "127.0.0.1"), &PEOPLE_PROGRAMS, results)
 }
 
 fn pages(foreign: &Foreign, results: &mut Results) -> Result<()> {
-    with_people(foreign, "pages in Chromium", &[(NODE, "pages.mjs")], results)
+    let place = ("pages in Chromium", "localhost");
+    with_people(foreign, place, &[(NODE, "pages.mjs")], results)
 }
 
 fn with_people(
     foreign: &Foreign,
-    place: &'static str,
+    (place, host): (&'static str, &str),
     programs: &[(&str, &str)],
     results: &mut Results,
 ) -> Result<()> {
     say(&format!("\n{place}"));
-    let mut people = People::start(foreign)?;
+    let mut people = People::start(foreign, host)?;
     for (language, program) in programs {
         let command = foreign.command(language, program);
         let name = format!("{language} {program}");

@@ -27,12 +27,12 @@ struct Ports {
 }
 
 impl People {
-    /// Starts Chancery and what is around it.
-    pub(super) fn start(foreign: &Foreign) -> Result<Self> {
+    /// Starts Chancery under this name of the machine, and what is around it. Passkeys need a name; some clients an address.
+    pub(super) fn start(foreign: &Foreign, host: &str) -> Result<Self> {
         let mut running = Running::start()?;
         let folder = running.folder().to_owned();
         let ports = Ports::free()?;
-        let issuer = format!("http://127.0.0.1:{}", ports.own);
+        let issuer = format!("http://{host}:{}", ports.own);
         let providers: Vec<String> = METHODS
             .iter()
             .zip(&ports.providers)

@@ -87,7 +87,7 @@ async fn in_test_mode_the_decision_url_answers_for_the_person_who_is_asked(place
     assert_eq!(poll(&estate, &handle).await.error().1, "authorization_pending");
     assert_eq!(decide(&estate, &handle, "allow").await.status, 204);
     assert_eq!(decide(&estate, &handle, "deny").await.status, 409);
-    assert_eq!(poll(&estate, &handle).await.scope(), "read");
+    assert_eq!(poll(&estate, &handle).await.scope(), "openid read");
     let given = &estate.events("approval.given").await[0];
     assert!(
         given["parts"]["answer"]["reason"]
