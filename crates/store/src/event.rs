@@ -268,7 +268,14 @@ const FIND: Sql = Sql::same(
        leaf, mac, parts FROM events
      WHERE tenant = ?1 AND id = ?2",
 );
-const LIST: Sql = Sql::same(
+const LIST: Sql = Sql::pair(
+    // The plus keeps SQLite from the tenant's index: it would read the tenant's whole log and sort it for one page.
+    "SELECT seq, id, time, kind, outcome, log_generation,
+       CASE WHEN position >= (SELECT size FROM log_heads AS head
+       WHERE head.tenant = events.tenant AND head.log_generation = events.log_generation) THEN NULL ELSE position END,
+       leaf, mac, parts FROM events
+     WHERE +tenant = ?1 AND seq < ?2 AND seq >= ?7 AND (kind LIKE ?3 ESCAPE '\\' OR leaf LIKE ?6 ESCAPE '\\') AND leaf LIKE ?4 ESCAPE '\\'
+     ORDER BY seq DESC LIMIT ?5",
     "SELECT seq, id, time, kind, outcome, log_generation,
        CASE WHEN position >= (SELECT size FROM log_heads AS head
        WHERE head.tenant = events.tenant AND head.log_generation = events.log_generation) THEN NULL ELSE position END,
