@@ -118,7 +118,13 @@ fn what(view: &Value) -> String {
     if target == "-" {
         format!("a token for {resource}")
     } else {
-        format!("to call {} at {resource}", visible(&target))
+        let verb = match subject(&["action"]).as_str() {
+            "get_prompt" => "fetch the prompt",
+            "read_resource" => "read the document",
+            "request" => "send",
+            _ => "call",
+        };
+        format!("to {verb} {} at {resource}", visible(&target))
     }
 }
 
@@ -141,6 +147,11 @@ fn show(view: &Value) {
         ("scopes", subject(&["scopes"])),
         ("sensitivity", subject(&["sensitivity"])),
         ("arguments", subject(&["call", "arguments"])),
+        ("to", subject(&["call", "request", "origin"])),
+        ("path", subject(&["call", "request", "path"])),
+        ("query", subject(&["call", "request", "query"])),
+        ("headers", subject(&["call", "request", "headers"])),
+        ("body", subject(&["call", "request", "body"])),
         ("seconds", subject(&["lifetime"])),
         ("the agent says", subject(&["says"])),
         ("yes needed", field(view, &["record", "requirement", "count"])),

@@ -16,7 +16,7 @@ use crate::scope::Authority;
 use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What one person's yes is about. Every field is shown; nothing that is done comes from elsewhere.
@@ -109,6 +109,59 @@ pub struct AskedCall {
     /// Every argument, as it is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
+    /// The request that is sent on, where it is one of HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Box<AskedRequest>>,
+}
+
+/// An HTTP request as it is sent on, but for the credential and for what only names the attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedRequest {
+    /// The method.
+    pub method: String,
+    /// Scheme, host and port.
+    pub origin: String,
+    /// The whole path in its one spelling.
+    pub path: String,
+    /// The query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// The headers of the caller.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<AskedBody>,
+}
+
+/// The body of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedBody {
+    /// How many bytes.
+    pub bytes: u64,
+    /// Their SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// The body itself, where it is short text that looks as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+impl AskedBody {
+    /// A body with this digest.
+    pub fn new(body: &[u8], sha256: String) -> Self {
+        let text = std::str::from_utf8(body).ok();
+        let is_shown = |text: &&str| {
+            let is_plain = |character| matches!(character, '\n' | '\r' | '\t') || !is_hidden(character);
+            text.len() <= MAX_BODY_TEXT && text.chars().all(is_plain)
+        };
+        Self {
+            bytes: body.len() as u64,
+            sha256,
+            text: text.filter(is_shown).map(str::to_owned),
+        }
+    }
 }
 
 /// Something with an id and a name.
@@ -356,7 +409,7 @@ fn is_hidden(character: char) -> bool {
         || matches!(
             character,
             '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
             | '\u{fff0}'..='\u{fffd}' | '\u{e0000}'..='\u{e0fff}'
         )
@@ -399,6 +452,16 @@ pub fn challenge(nonce: &[u8; 32], record_hash: &[u8; 32]) -> Vec<u8> {
 }
 
 impl Asked {
+    /// What a call does, in words that stand before its target.
+    pub fn verb(&self) -> &'static str {
+        match self.action.as_str() {
+            "get_prompt" => "fetch the prompt",
+            "read_resource" => "read the document",
+            "request" => "send",
+            _ => "call",
+        }
+    }
+
     /// The bytes whose SHA-256 names what is asked, so that nobody is asked for the same thing twice at once.
     ///
     /// # Errors
@@ -423,6 +486,8 @@ pub const USABLE_FOR: Ttl = Ttl::from_minutes(10);
 pub const MAX_COUNT: u32 = 5;
 /// The longest record.
 pub const MAX_RECORD: usize = 8 << 10;
+/// The longest body of which the text is shown.
+pub const MAX_BODY_TEXT: usize = 2 << 10;
 /// The longest text of an agent, in characters.
 pub const MAX_TEXT: usize = 200;
 
@@ -464,6 +529,7 @@ mod tests {
                     target: "pay".to_owned(),
                     definition: None,
                     arguments: Some(json!({ "b": 1, "a": 2.50 })),
+                    request: None,
                 }),
                 scopes: Authority::default(),
                 sensitivity: Sensitivity::Write,
@@ -527,6 +593,18 @@ mod tests {
         assert_eq!(clean(&"ä".repeat(500)).unwrap().chars().count(), MAX_TEXT);
         let stored = serde_json::to_string("a\u{202e}b").unwrap();
         assert!(serde_json::from_str::<AgentText>(&stored).is_err());
+    }
+
+    #[test]
+    fn a_body_is_shown_where_it_looks_as_it_is_and_bound_everywhere() {
+        let body = |bytes: &[u8]| AskedBody::new(bytes, "digest".to_owned());
+        assert_eq!(body(b"{\n\t\"a\": 1\r\n}").text.unwrap(), "{\n\t\"a\": 1\r\n}");
+        for hidden in ["a\u{202e}b", "a\u{200b}", "a\u{0}", "a\u{1b}[2K", "\u{2028}"] {
+            assert_eq!(body(hidden.as_bytes()).text, None, "{hidden:?}");
+        }
+        assert_eq!(body(&[0xff, 0xfe]).text, None);
+        let long = body("x".repeat(MAX_BODY_TEXT + 1).as_bytes());
+        assert_eq!((long.bytes, long.text), (2_049, None));
     }
 
     #[test]

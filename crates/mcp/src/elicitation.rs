@@ -70,6 +70,20 @@ impl Visit {
     }
 }
 
+impl Visit {
+    /// The answer to what is no tool: its result has no place for an error, so a client that is not sent to the page in
+    /// the way of its era gets a JSON-RPC error with the URL.
+    pub fn error(&self, id: &RequestId, era: Era, opens_urls: bool) -> Option<ErrorResponse> {
+        let is_sent = match era {
+            Era::Session(Revision::V2025_11_25) | Era::Stateless(_) => opens_urls,
+            Era::Session(_) => false,
+        };
+        let text = format!("{}: {}", self.message, self.url);
+        let data = json!({ "reason": "approval_required", "approval_uri": self.url });
+        (!is_sent).then(|| ErrorResponse::new(Some(id), ErrorCode::InvalidParams, text).with_data(data))
+    }
+}
+
 /// The result of a tool that failed, with a text for the model.
 pub fn tool_error(id: &RequestId, era: Era, text: &str) -> Vec<u8> {
     let content = json!([{ "type": "text", "text": text }]);
@@ -128,6 +142,25 @@ mod tests {
                 "Approval is needed: https://id.example/approvals/1"
             );
             assert_eq!(result["result"].get("resultType").is_some(), era.is_stateless());
+        }
+    }
+
+    #[test]
+    fn what_is_no_tool_is_answered_with_an_error_where_no_url_is_opened() {
+        let visit = Visit {
+            id: "apr_1".into(),
+            url: "https://id.example/approvals/1".into(),
+            message: "Approval is needed".into(),
+        };
+        let id = RequestId::parse("7").unwrap();
+        for (era, opens_urls) in [(OLD, true), (SESSION, false), (STATELESS, false)] {
+            let error = visit.error(&id, era, opens_urls).unwrap();
+            let body: Value = serde_json::from_slice(&error.to_body()).unwrap();
+            assert_eq!(body["error"]["code"], -32602);
+            assert_eq!(body["error"]["data"]["approval_uri"], visit.url);
+        }
+        for era in [SESSION, STATELESS] {
+            assert_eq!(visit.error(&id, era, true), None);
         }
     }
 

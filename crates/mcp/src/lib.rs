@@ -30,6 +30,7 @@ pub mod list;
 pub mod manifest;
 mod members;
 pub mod method;
+pub mod prompt;
 pub mod resource_metadata;
 pub mod schema;
 pub mod server_message;

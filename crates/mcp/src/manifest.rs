@@ -159,6 +159,11 @@ impl Descriptor {
         self.members.get("inputSchema")
     }
 
+    /// What a prompt says of its arguments.
+    pub fn prompt_arguments(&self) -> Option<&Value> {
+        self.members.get("arguments")
+    }
+
     /// Its hints.
     pub fn hints(&self) -> Hints {
         let annotations = self.members.get("annotations");

@@ -32,7 +32,14 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         if is_down.contains(&row.channel) {
             continue;
         }
-        let outcome = send(app, tenant, &row).await;
+        let outcome = match send(app, tenant, &row).await {
+            Ok(outcome) => outcome,
+            // Nobody was written to, so nothing was tried: it is as due as before.
+            Err(error) => {
+                tracing::warn!(message = %row.id, %error, "an address could not be looked up");
+                continue;
+            }
+        };
         if matches!(outcome, Err(Undelivered::Channel(_))) {
             is_down.insert(row.channel.clone());
         }
@@ -83,19 +90,20 @@ impl Undelivered {
     }
 }
 
-async fn send(app: &App, tenant: TenantId, row: &MessageRow) -> Result<(), Undelivered> {
+/// Tries a message. The outer error is ours: it was not tried.
+async fn send(app: &App, tenant: TenantId, row: &MessageRow) -> Result<Result<(), Undelivered>, Failure> {
     let channels = &app.channels;
-    match (row.channel.as_str(), &channels.webhook, &channels.mail) {
+    Ok(match (row.channel.as_str(), &channels.webhook, &channels.mail) {
         (notice::WEBHOOK, Some(webhook), _) => post(app, webhook, row).await,
-        (notice::MAIL, _, Some(mailer)) => {
-            let to = address(app, tenant, &row.recipient).await?;
-            mail(mailer, row, &to).await
-        }
+        (notice::MAIL, _, Some(mailer)) => match address(app, tenant, &row.recipient).await? {
+            Ok(to) => mail(mailer, row, &to).await,
+            Err(why) => Err(why),
+        },
         (notice::MAIL_LIST, _, Some(mailer)) => mail(mailer, row, &row.recipient).await,
         (channel, _, _) => Err(Undelivered::Channel(format!(
             "this node was started without the channel `{channel}`"
         ))),
-    }
+    })
 }
 
 async fn post(app: &App, webhook: &Webhook, row: &MessageRow) -> Result<(), Undelivered> {
@@ -131,17 +139,18 @@ async fn mail(mailer: &Mailer, row: &MessageRow, to: &str) -> Result<(), Undeliv
 }
 
 /// Where a person is written to: as their issuer says now, and not at all once they have left.
-async fn address(app: &App, tenant: TenantId, name: &str) -> Result<String, Undelivered> {
-    let found = app.directory.users.find_named(tenant, name).await;
-    let user = found.map_err(|error| Undelivered::Message(error.to_string()))?;
-    let user = user.filter(|user| user.state == Lifecycle::Active);
-    let user = user.ok_or_else(|| Undelivered::Message(format!("`{name}` is no active person here")))?;
+async fn address(app: &App, tenant: TenantId, name: &str) -> Result<Result<String, Undelivered>, Failure> {
+    let user = app.directory.users.find_named(tenant, name).await?;
+    let Some(user) = user.filter(|user| user.state == Lifecycle::Active) else {
+        let text = format!("`{name}` is no active person here");
+        return Ok(Err(Undelivered::Message(text)));
+    };
     let email = user.spec.attributes.get("email").cloned();
-    email.ok_or_else(|| {
+    Ok(email.ok_or_else(|| {
         Undelivered::Message(format!(
             "`{name}` has no e-mail address here: let the issuer's claim mapping set the attribute `email`"
         ))
-    })
+    }))
 }
 
 async fn escalate(app: &App) -> Result<(), Failure> {

@@ -192,7 +192,7 @@ fn sentence(asked: &Asked, occasion: Occasion) -> String {
         // A tool's name is its server's choice: it stays on one line.
         (ApprovalKind::Call, Some(call)) => {
             let target: String = call.target.chars().filter(|c| !c.is_control()).collect();
-            format!("to call {target} at {resource}")
+            format!("to {} {target} at {resource}", asked.verb())
         }
         (ApprovalKind::Access, _) => format!("access for a person at {resource}"),
         (ApprovalKind::Token | ApprovalKind::Call, _) => format!("a token for {resource}"),

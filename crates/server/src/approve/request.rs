@@ -56,6 +56,21 @@ pub enum Unaskable {
     /// What would have to be approved cannot be shown.
     #[error("what would have to be approved cannot be shown: {0}")]
     Record(#[from] RecordError),
+    /// A part of it stands on no page.
+    #[error("a part of it cannot be shown to a person")]
+    Hidden,
+    /// Its body has no length beforehand.
+    #[error("its body comes without saying how long it is, and cannot be shown to a person")]
+    Streams,
+    /// Its body is too long.
+    #[error(
+        "its body is longer than {} bytes, and cannot be shown to a person",
+        crate::broker::asked::MAX_BODY
+    )]
+    TooLong,
+    /// Too much waits already.
+    #[error("too many requests for a person's yes wait already")]
+    TooMany,
 }
 
 /// Finds the open request for this, or drafts one. The caller commits its statements; [`approval::PENDING`] then means

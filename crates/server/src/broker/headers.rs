@@ -1,8 +1,27 @@
 //! Headers of a brokered request and its answer: rebuilt from lists of what may pass, so that a caller can neither
 //! drop nor double what the broker sets, and an upstream can set nothing on our host.
 
+use chancery_core::connection::{Connection, Placement};
+use std::collections::BTreeMap;
+
+/// The headers of a caller that go on. The credential's own places are not the caller's.
+pub fn passing(connection: &Connection, headers: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let parts = connection.spec.credential.parts().iter();
+    let placements: Vec<String> = parts
+        .filter_map(|part| match &part.placement {
+            Placement::Header { name, .. } => Some(name.clone()),
+            Placement::Query { .. } | Placement::BasicUsername | Placement::BasicPassword => None,
+        })
+        .collect();
+    headers
+        .iter()
+        .filter(|(name, _)| passes_on(name, &placements))
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
 /// Whether a caller's header goes on. The credential's own places never do: they are set last.
-pub fn passes_on(name: &str, placements: &[String]) -> bool {
+fn passes_on(name: &str, placements: &[String]) -> bool {
     let is_vendor =
         name.starts_with("x-") && !FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let is_listed = REQUEST.contains(&name) || name.ends_with("-version") && !name.starts_with("sec-");
@@ -10,6 +29,11 @@ pub fn passes_on(name: &str, placements: &[String]) -> bool {
         && !placements
             .iter()
             .any(|placement| placement.eq_ignore_ascii_case(name))
+}
+
+/// Whether a header says nothing of what is done, but only which attempt at it this is.
+pub fn names_the_attempt(name: &str) -> bool {
+    matches!(name, "idempotency-key" | "traceparent" | "tracestate")
 }
 
 /// Whether an upstream's header comes back.

@@ -2,6 +2,7 @@
 //! headers are rebuilt, the call is decided with method and path, redirects are never followed, and an answer that
 //! repeats the credential is cut.
 
+pub mod asked;
 pub mod headers;
 pub mod path;
 pub mod request;

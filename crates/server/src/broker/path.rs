@@ -65,11 +65,12 @@ pub fn normalise(path: &str) -> Result<String, PathError> {
     Ok(normal)
 }
 
-/// A query as it may be sent on: every byte stands for itself or is a whole escape.
+/// A query as it is sent on: every byte stands for itself or is a whole escape. A quotation mark is sent as its escape,
+/// as every URL library writes it (URL Standard, "special-query percent-encode set").
 ///
 /// # Errors
 /// [`PathError::Character`], [`PathError::Escape`], [`PathError::Shape`] if it is too long.
-pub fn checked_query(query: &str) -> Result<&str, PathError> {
+pub fn checked_query(query: &str) -> Result<String, PathError> {
     if query.len() > MAX_BYTES {
         return Err(PathError::Shape);
     }
@@ -82,7 +83,7 @@ pub fn checked_query(query: &str) -> Result<&str, PathError> {
             _ => return Err(PathError::Character),
         }
     }
-    Ok(query)
+    Ok(query.replace('\'', "%27"))
 }
 
 fn escaped(bytes: &mut impl Iterator<Item = u8>) -> Result<u8, PathError> {
@@ -173,7 +174,9 @@ mod tests {
 
     #[test]
     fn a_query_passes_as_it_is_or_not_at_all() {
-        assert_eq!(checked_query("q=a%20b&c[]=1;2?"), Ok("q=a%20b&c[]=1;2?"));
+        for (given, sent) in [("q=a%20b&c[]=1;2?", "q=a%20b&c[]=1;2?"), ("n='a'", "n=%27a%27")] {
+            assert_eq!(checked_query(given).as_deref(), Ok(sent));
+        }
         assert_eq!(checked_query("q=a b"), Err(PathError::Character));
         assert_eq!(checked_query("q=a#b"), Err(PathError::Character));
         assert_eq!(checked_query("q=%4"), Err(PathError::Escape));

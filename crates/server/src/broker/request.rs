@@ -1,16 +1,19 @@
 //! One brokered request: parse → who calls → what → decide and record → send → hand on.
 
 use crate::app::App;
-use crate::broker::headers::{comes_back, passes_on};
+use crate::approve::request::Unaskable;
+use crate::broker::asked::{self, BodyLost};
+use crate::broker::headers::{comes_back, passing};
 use crate::broker::path::{PathError, checked_query, normalise};
 use crate::broker::sieve::{Echoed, Sieve};
 use crate::connect::open::open;
 use crate::egress::{Destination, OutboundBody, StreamLimits, StreamRequest, StreamResponse, UrlSource};
 use crate::error::Failure;
+use crate::gateway::approving::{Awaited, Settled, settle};
 use crate::gateway::call::asking;
 use crate::gateway::caller::{self, Caller, Unauthenticated};
 use crate::gateway::credential::{Search, place};
-use crate::gateway::decision::{Decided, decide, record_refusal};
+use crate::gateway::decision::{Decided, decide};
 use crate::gateway::end::End;
 use crate::gateway::in_force;
 use crate::gateway::proposal::{Wanted, WantedRequest};
@@ -19,14 +22,14 @@ use crate::limits::{Limited, Ticket};
 use crate::tenants::Served;
 use bytes::Bytes;
 use chancery_core::call::CallAction;
-use chancery_core::connection::{Connection, Placement};
+use chancery_core::connection::Connection;
 use chancery_core::decision::Decision;
 use chancery_core::name::Name;
 use chancery_core::resource::{Resource, Upstream};
-use chancery_core::time::Ttl;
+use chancery_core::time::{Timestamp, Ttl};
 use chancery_oauth::claims::OwnToken;
 use chancery_policy::UsePermit;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _, stream};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
@@ -60,6 +63,16 @@ pub struct InboundBody {
     pub length: Option<u64>,
     /// Its pieces. An error ends it.
     pub pieces: Pieces,
+}
+
+impl InboundBody {
+    /// A body that is there already.
+    fn of(bytes: Bytes) -> Self {
+        Self {
+            length: Some(bytes.len() as u64),
+            pieces: Box::pin(stream::iter([Ok(bytes)])),
+        }
+    }
 }
 
 impl fmt::Debug for InboundBody {
@@ -107,6 +120,12 @@ pub enum Rejection {
     Path(PathError),
     /// Policy refused (403); the decision says why.
     Denied(Box<Decision>, Arc<Resource>),
+    /// People are asked; the same request made again uses their yes (403).
+    Awaits(Box<Awaited>),
+    /// Policy permits it only with a yes, and nobody can be asked for one (403).
+    Unaskable(Box<Decision>, Unaskable),
+    /// The body did not come whole (400).
+    Body(BodyLost),
     /// The provider could not be reached, or answered what is not handed on (502).
     Upstream(&'static str),
     /// The body is longer than a request may be (413).
@@ -161,19 +180,17 @@ pub async fn broker(
     if incoming.body.length.is_some_and(|length| length > most) {
         return Err(Rejection::TooLarge);
     }
+    let outgoing = Outgoing {
+        headers: passing(&connection, &incoming.headers),
+        connection,
+        path,
+        query,
+        method: incoming.method.to_owned(),
+        body: incoming.body,
+    };
 
     // 3. Decide and record.
-    let wanted = wanted(&caller, &connection, incoming.method, &path);
-    let permit = match decide(app, served, &caller, wanted, now).await? {
-        Decided::Permitted(permit) => permit,
-        Decided::Refused(decision) => return Err(Rejection::Denied(decision, resource)),
-        // A body that streams through cannot be shown to a person.
-        Decided::NeedsYes(needed) => {
-            let refused = (&needed.plan, &needed.decision);
-            let _ = record_refusal(app, served, refused, Vec::new()).await?;
-            return Err(Rejection::Denied(Box::new(needed.decision), resource));
-        }
-    };
+    let (permit, outgoing) = decided(app, served, &caller, outgoing, now).await?;
 
     // 4. Act, and hand on.
     let run = Run {
@@ -182,18 +199,6 @@ pub async fn broker(
         permit,
         token: caller.token,
         ticket,
-    };
-    let outgoing = Outgoing {
-        connection,
-        path,
-        query: query.map(str::to_owned),
-        method: incoming.method.to_owned(),
-        headers: incoming
-            .headers
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect(),
-        body: incoming.body,
     };
     // In a task of its own: a client that goes away ends neither the request nor its record.
     tokio::spawn(run.send(outgoing).in_current_span())
@@ -222,6 +227,35 @@ async fn find(app: &App, served: &Served, name: &str) -> Result<(Arc<Resource>, 
     }
 }
 
+/// Decides on a request and records the decision; where a yes is needed, it is used, or people are asked for it.
+async fn decided(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    mut outgoing: Outgoing,
+    now: Timestamp,
+) -> Result<(Box<UsePermit>, Outgoing), Rejection> {
+    let resource = caller.resource.clone();
+    let wanted = wanted(caller, &outgoing.connection, &outgoing.method, &outgoing.path);
+    let needed = match decide(app, served, caller, wanted, now).await? {
+        Decided::Permitted(permit) => return Ok((permit, outgoing)),
+        Decided::Refused(decision) => return Err(Rejection::Denied(decision, resource)),
+        Decided::NeedsYes(needed) => needed,
+    };
+    let body = asked::whole(&mut outgoing.body).await.map_err(Rejection::Body)?;
+    let call = body.map(|bytes| {
+        let call = asked::call(served, &outgoing, &bytes);
+        outgoing.body = InboundBody::of(bytes);
+        call
+    });
+    match settle(app, served, caller, (*needed, call), now).await? {
+        Settled::Permitted(permit) => Ok((permit, outgoing)),
+        Settled::Refused(decision, None) => Err(Rejection::Denied(decision, resource)),
+        Settled::Refused(decision, Some(why)) => Err(Rejection::Unaskable(decision, why)),
+        Settled::Awaits(awaited) => Err(Rejection::Awaits(awaited)),
+    }
+}
+
 fn wanted(caller: &Caller, connection: &Connection, method: &str, path: &str) -> Wanted {
     let allowed = connection.spec.allows(method, path);
     let scopes = caller.resource.spec.request_scopes(method, path);
@@ -241,13 +275,13 @@ fn wanted(caller: &Caller, connection: &Connection, method: &str, path: &str) ->
 }
 
 /// What is sent on, once it is permitted.
-struct Outgoing {
-    connection: Arc<Connection>,
-    path: String,
-    query: Option<String>,
-    method: String,
-    headers: Vec<(String, String)>,
-    body: InboundBody,
+pub(super) struct Outgoing {
+    pub(super) connection: Arc<Connection>,
+    pub(super) path: String,
+    pub(super) query: Option<String>,
+    pub(super) method: String,
+    pub(super) headers: BTreeMap<String, String>,
+    pub(super) body: InboundBody,
 }
 
 /// A request that is permitted.
@@ -343,24 +377,14 @@ impl Run {
             return Err(Rejection::Path(PathError::Character));
         }
         url.set_query(outgoing.query.as_deref());
-        let placements: Vec<String> = outgoing
-            .connection
-            .spec
-            .credential
-            .parts()
-            .iter()
-            .filter_map(|part| match &part.placement {
-                Placement::Header { name, .. } => Some(name.clone()),
-                Placement::Query { .. } | Placement::BasicUsername | Placement::BasicPassword => None,
-            })
-            .collect();
+        if url.query() != outgoing.query.as_deref() {
+            return Err(Rejection::Path(PathError::Character));
+        }
         let unsendable = |_| Rejection::Upstream("a header cannot be sent on");
         let (body, is_too_large) = outbound(outgoing.body, self.app.limits.config().request_bytes);
         let mut request = StreamRequest::new(&outgoing.method, body, LIMITS).map_err(unsendable)?;
         for (name, value) in &outgoing.headers {
-            if passes_on(name, &placements) {
-                request.set_header(name, value).map_err(unsendable)?;
-            }
+            request.set_header(name, value).map_err(unsendable)?;
         }
         let credential = open(&self.app, &self.served, &self.permit).await?;
         place(&credential, &mut url, &mut request).map_err(unsendable)?;

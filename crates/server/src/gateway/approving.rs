@@ -2,7 +2,8 @@
 //! call that is made again with the same canonical arguments is the same call.
 
 use crate::app::App;
-use crate::approve::{call as approving, request, sealed};
+use crate::approve::request::{self, Unaskable};
+use crate::approve::{call as approving, sealed};
 use crate::error::Failure;
 use crate::gateway::caller::Caller;
 use crate::gateway::decision::{self, Decided};
@@ -11,13 +12,13 @@ use chancery_core::actor::ChainLink;
 use chancery_core::approval::AskedCall;
 use chancery_core::call::{UsePlan, UseProposal};
 use chancery_core::decision::Decision;
-use chancery_core::id::{Id as _, ResourceId};
+use chancery_core::id::{ApprovalId, Id as _, ResourceId};
 use chancery_core::lineage::Guard;
 use chancery_core::time::Timestamp;
-use chancery_mcp::elicitation::Visit;
 use chancery_mcp::envelope::Object;
 use chancery_mcp::fields::secret_fields;
 use chancery_mcp::schema::InputSchema;
+use chancery_oauth::error::AwaitedApproval;
 use chancery_policy::{NeedsApproval, UsePermit, UseVerdict, decide_use};
 use chancery_store::{Outcome, approval};
 use serde_json::Value;
@@ -27,13 +28,24 @@ use serde_json::Value;
 pub enum Settled {
     /// There is a yes, and it is used. The decision is recorded.
     Permitted(Box<UsePermit>),
-    /// It may not be done, and nobody is asked. The decision is recorded.
-    Refused(Box<Decision>),
+    /// It may not be done, and nobody is asked: with why, where a yes would have helped. The decision is recorded.
+    Refused(Box<Decision>, Option<Unaskable>),
     /// People are asked. The decision is recorded, with what they are asked.
-    Awaits(Visit),
+    Awaits(Box<Awaited>),
 }
 
-/// Uses the yes to this call, or asks for one. Without a call that can be shown whole, nobody is asked.
+/// What waits for people.
+#[derive(Debug)]
+pub struct Awaited {
+    /// The request.
+    pub id: ApprovalId,
+    /// Its page, and when to try again.
+    pub approval: AwaitedApproval,
+    /// The decision that needs it.
+    pub decision: Box<Decision>,
+}
+
+/// Uses the yes to this call, or asks for one. About a call that cannot be shown whole nobody is asked.
 ///
 /// # Errors
 /// [`Failure::Stale`] if facts changed meanwhile; the database's. Then nothing may be done.
@@ -41,11 +53,12 @@ pub async fn settle(
     app: &App,
     served: &Served,
     caller: &Caller,
-    (needed, call): (NeedsApproval<UsePlan>, Option<AskedCall>),
+    (needed, call): (NeedsApproval<UsePlan>, Result<AskedCall, Unaskable>),
     now: Timestamp,
 ) -> Result<Settled, Failure> {
-    let Some(call) = call else {
-        return refuse(app, served, needed).await;
+    let call = match call {
+        Ok(call) => call,
+        Err(why) => return refuse(app, served, needed, why).await,
     };
     let link = |agent: &std::sync::Arc<chancery_core::agent::Agent>| ChainLink {
         id: agent.id,
@@ -57,22 +70,19 @@ pub async fn settle(
     }
     let request = match approving::ask(app, served, &needed, (&chain, &call), now).await? {
         Ok(request) => request,
-        Err(error) => {
-            tracing::info!(%error, "nobody can be asked");
-            return refuse(app, served, needed).await;
-        }
+        Err(why) => return refuse(app, served, needed, why).await,
     };
     let outcome =
         decision::record_refusal(app, served, (&needed.plan, &needed.decision), request.statements).await?;
     match outcome {
-        Outcome::Committed => Ok(Settled::Awaits(Visit {
-            id: request.row.id.to_string(),
-            url: request::uri(served, request.row.id),
-            message: message(&needed.decision, request.row.number),
-        })),
+        Outcome::Committed => Ok(Settled::Awaits(Box::new(Awaited {
+            id: request.row.id,
+            approval: request::awaited(served, &request.row, now),
+            decision: Box::new(needed.decision),
+        }))),
         Outcome::Refused {
             label: approval::CAP, ..
-        } => refuse(app, served, needed).await,
+        } => refuse(app, served, needed, Unaskable::TooMany).await,
         Outcome::Refused { .. } => Err(Failure::Stale("somebody else asked for the same just now")),
     }
 }
@@ -110,42 +120,33 @@ async fn with_yes(
         }
         UseVerdict::Deny(decision) => {
             let _ = decision::record_refusal(app, served, (&plan, &decision), Vec::new()).await?;
-            Ok(Settled::Refused(decision))
+            Ok(Settled::Refused(decision, None))
         }
         UseVerdict::NeedsApproval(again) => {
             let _ = decision::record_refusal(app, served, (&plan, &again.decision), Vec::new()).await?;
-            Ok(Settled::Refused(Box::new(again.decision)))
+            Ok(Settled::Refused(Box::new(again.decision), None))
         }
     }
 }
 
-async fn refuse(app: &App, served: &Served, needed: NeedsApproval<UsePlan>) -> Result<Settled, Failure> {
+async fn refuse(
+    app: &App,
+    served: &Served,
+    needed: NeedsApproval<UsePlan>,
+    why: Unaskable,
+) -> Result<Settled, Failure> {
+    tracing::info!(%why, "nobody can be asked");
     let outcome = decision::record_refusal(app, served, (&needed.plan, &needed.decision), Vec::new()).await?;
     if !outcome.is_committed() {
         return Err(Failure::Internal("a refusal could not be recorded".to_owned()));
     }
-    Ok(Settled::Refused(Box::new(needed.decision)))
+    Ok(Settled::Refused(Box::new(needed.decision), Some(why)))
 }
 
 fn push(guards: &mut Vec<Guard>, guard: Guard) {
     if !guards.contains(&guard) {
         guards.push(guard);
     }
-}
-
-fn message(decision: &Decision, number: Option<u32>) -> String {
-    let target = decision
-        .facts
-        .call
-        .as_ref()
-        .map_or("this", |call| call.target.as_str());
-    let number = number.map_or_else(String::new, |number| {
-        format!(" Whoever approves must choose the number {number}.")
-    });
-    format!(
-        "A person must approve the call of {target}, then make the same call again (decision {}).{number} Approve at",
-        decision.id
-    )
 }
 
 /// The arguments as people see them: what the tool's schema marks as secret stands as a mark that only this value

@@ -2,9 +2,11 @@
 //! relay.
 
 use crate::app::App;
+use crate::approve::request::Unaskable;
 use crate::error::Failure;
 use crate::gateway::answer::{Answer, Rejection, denial};
-use crate::gateway::approving::{Settled, settle, shown};
+use crate::gateway::approving::{Settled, settle};
+use crate::gateway::asked;
 use crate::gateway::caller::{self, Caller};
 use crate::gateway::decision::{Decided, decide, decide_proposed};
 use crate::gateway::listing::{Filter, is_shown};
@@ -25,9 +27,8 @@ use chancery_core::resource::{Resource, Upstream};
 use chancery_core::time::Timestamp;
 use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::arguments::CanonicalRequest;
-use chancery_mcp::elicitation::opens_urls;
 use chancery_mcp::envelope::{Envelope, Message, Request};
-use chancery_mcp::era::{Era, META_CLIENT_CAPABILITIES};
+use chancery_mcp::era::Era;
 use chancery_mcp::error::ErrorResponse;
 use chancery_mcp::headers::{self, Headers};
 use chancery_mcp::method::{Call, Listing, Target, arguments};
@@ -266,11 +267,8 @@ async fn targeted(
         Decided::Refused(decision) => decision,
         Decided::NeedsYes(needed) => match settle(app, served, caller, (*needed, call), now).await? {
             Settled::Permitted(permit) => return Ok((permit, body)),
-            Settled::Refused(decision) => decision,
-            Settled::Awaits(visit) => {
-                let can_open = capabilities(request).is_some_and(opens_urls);
-                return Err(Rejection::Denied(visit.answer(&request.id, era, can_open).0));
-            }
+            Settled::Refused(decision, _) => decision,
+            Settled::Awaits(awaited) => return Err(asked::told(request, era, target, &awaited)),
         },
     };
     Err(refusal(app, served, entered, (request, era, target), manifest, &decision).await?)
@@ -284,41 +282,21 @@ async fn proposed(
     entered: &Entered,
     (request, target): (&Request, &Target),
     (manifest, body): (&Manifest, &Bytes),
-) -> Result<((Wanted, UseProposal), Bytes, Option<AskedCall>), Rejection> {
-    let spec = &entered.caller.resource.spec;
-    let wanted = target::wanted(spec, manifest, target);
+) -> Result<((Wanted, UseProposal), Bytes, Result<AskedCall, Unaskable>), Rejection> {
+    let resource = &*entered.caller.resource;
+    let wanted = target::wanted(&resource.spec, manifest, target);
     let mut proposal = propose(app, served, &entered.caller, wanted.clone(), entered.now).await?;
-    let Target::Tool { name } = target else {
-        return Ok(((wanted, proposal), body.clone(), None));
-    };
-    if !served.policy.set.reads_arguments(&proposal.facts) {
-        return Ok(((wanted, proposal), body.clone(), None));
+    if !asked::is_canonical(target) || !served.policy.set.reads_arguments(&proposal.facts) {
+        return Ok(((wanted, proposal), body.clone(), Err(Unaskable::Hidden)));
     }
     let malformed = |error| Rejection::malformed(ErrorResponse::of_target(&request.id, error), None);
     let arguments = arguments(request).map_err(malformed)?;
-    let wanted = target::with_arguments(wanted, manifest, spec.tools.get(name), &arguments);
+    let wanted = asked::with_arguments(wanted, manifest, (resource, target), &arguments);
     argue(&mut proposal, &wanted);
     let canonical = CanonicalRequest::of(request)
         .map_err(|_| Rejection::Failure(Failure::Internal("no canonical form".to_owned())))?;
-    // What people approve is what is sent: all arguments, and the definition that they fit.
-    let call = accepted(manifest, &entered.caller.resource, name).and_then(|pinned| {
-        let resource = entered.caller.resource.id;
-        Some(AskedCall {
-            target: name.clone(),
-            definition: Some(pinned.accepted().to_owned()),
-            arguments: Some(shown(served, resource, pinned.schema()?, arguments)),
-        })
-    });
+    let call = asked::of(served, resource, manifest, (request, target, arguments));
     Ok(((wanted, proposal), Bytes::copy_from_slice(canonical.body()), call))
-}
-
-/// What a request says of its client.
-fn capabilities(request: &Request) -> Option<&serde_json::Value> {
-    request
-        .params
-        .as_ref()?
-        .get("_meta")?
-        .get(META_CLIENT_CAPABILITIES)
 }
 
 /// What the caller is told of a refusal. What it may not know of is unknown, and looks like what does not exist.
@@ -361,11 +339,17 @@ pub(super) async fn permitted(
     match decide(app, served, &entered.caller, wanted, entered.now).await? {
         Decided::Permitted(permit) => Ok(permit),
         Decided::Refused(decision) => Err(denial(&decision, request, &entered.caller.resource)),
-        Decided::NeedsYes(needed) => match settle(app, served, &entered.caller, (*needed, None), entered.now)
-            .await?
+        Decided::NeedsYes(needed) => match settle(
+            app,
+            served,
+            &entered.caller,
+            (*needed, Err(Unaskable::Hidden)),
+            entered.now,
+        )
+        .await?
         {
             Settled::Permitted(permit) => Ok(permit),
-            Settled::Refused(decision) => Err(denial(&decision, request, &entered.caller.resource)),
+            Settled::Refused(decision, _) => Err(denial(&decision, request, &entered.caller.resource)),
             Settled::Awaits(_) => Err(Failure::Internal("nobody can be asked about this".to_owned()).into()),
         },
     }

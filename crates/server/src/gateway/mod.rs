@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod approving;
+pub mod asked;
 pub mod call;
 pub mod caller;
 pub mod credential;

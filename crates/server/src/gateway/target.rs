@@ -9,6 +9,7 @@ use chancery_core::scope::ScopeSet;
 use chancery_mcp::envelope::Object;
 use chancery_mcp::fields::{Field, policy_fields};
 use chancery_mcp::method::{Listing, Target};
+use chancery_mcp::prompt;
 use std::collections::BTreeMap;
 
 /// What a target needs before its arguments are looked at.
@@ -65,6 +66,26 @@ pub fn with_arguments(
     let fields = schema
         .filter(|schema| schema.validate(arguments).is_ok())
         .and_then(|schema| policy_fields(schema, arguments).ok());
+    argued(&mut wanted, fields);
+    wanted
+}
+
+/// The same for a prompt, whose arguments are texts that its accepted definition names.
+pub fn with_prompt_arguments(
+    mut wanted: Wanted,
+    manifest: &Manifest,
+    entry: Option<&Entry>,
+    arguments: &Object,
+) -> Wanted {
+    let fields = match manifest.standing(Listing::Prompts, &wanted.target, entry) {
+        Standing::Accepted(pinned) => prompt::fields(pinned.descriptor(), arguments).ok(),
+        Standing::Unseen | Standing::Quarantined(_) => None,
+    };
+    argued(&mut wanted, fields);
+    wanted
+}
+
+fn argued(wanted: &mut Wanted, fields: Option<Vec<(String, Field)>>) {
     match fields {
         Some(fields) => {
             wanted.arguments = fields
@@ -74,7 +95,6 @@ pub fn with_arguments(
         }
         None => wanted.obstacle = wanted.obstacle.or(Some(Obstacle::ArgumentsRefused)),
     }
-    wanted
 }
 
 /// Opening, keeping and closing a session, and listing what is there.

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::broker::request::{self, Answer, BodyError, InboundBody, Incoming, Rejection};
+use crate::gateway::approving::Awaited;
 use crate::gateway::caller::Unauthenticated;
 use crate::http::error::{self, Problem};
 use crate::http::mcp::{bearer, challenge};
@@ -17,6 +18,7 @@ use chancery_core::decision::DenyReason;
 use chancery_core::scope::ScopeSet;
 use chancery_mcp::challenge::Refusal;
 use futures_util::{TryStreamExt as _, stream};
+use serde_json::json;
 use std::sync::Arc;
 
 /// Any method below a connection.
@@ -115,6 +117,18 @@ fn rejected(served: &Served, connection: &str, rejection: Rejection) -> Response
                 .with_hint(format!("chancery why {}", decision.id))
                 .into_response()
         }
+        Rejection::Awaits(awaited) => waits(&awaited),
+        Rejection::Unaskable(decision, why) => {
+            let text = format!(
+                "policy permits this request only with a person's yes, and nobody can be asked: {why}"
+            );
+            Problem::new(StatusCode::FORBIDDEN, "not_approvable", text)
+                .with_hint(format!("chancery why {}", decision.id))
+                .respond_with(json!({ "decision": decision.id }))
+        }
+        Rejection::Body(error) => {
+            Problem::new(StatusCode::BAD_REQUEST, "body", error.to_string()).into_response()
+        }
         Rejection::Upstream(text) => Problem::new(StatusCode::BAD_GATEWAY, "upstream", text).into_response(),
         Rejection::TooLarge => {
             let text = "the body is longer than a request may be";
@@ -131,6 +145,22 @@ fn rejected(served: &Served, connection: &str, rejection: Rejection) -> Response
         }
         Rejection::Failure(failure) => Problem::from(failure).into_response(),
     }
+}
+
+/// A request that waits for a person's yes: where they give it, and when to make the same request again.
+fn waits(awaited: &Awaited) -> Response {
+    let (approval, decision) = (&awaited.approval, awaited.decision.id);
+    let mut members = json!({
+        "auth_req_id": awaited.id, "approval_uri": approval.approval_uri, "interval": approval.interval,
+        "expires_in": approval.expires_in, "decision": decision,
+    });
+    if let Some((members, number)) = members.as_object_mut().zip(approval.number) {
+        members.insert("number".to_owned(), json!(number));
+    }
+    let text = format!("a person must approve this request; decision {decision}");
+    Problem::new(StatusCode::FORBIDDEN, "approval_required", text)
+        .with_hint("once somebody approved it at `approval_uri`, make the very same request again")
+        .respond_with(members)
 }
 
 fn refused(served: &Served, connection: &str, refusal: Refusal, scopes: &ScopeSet) -> Response {

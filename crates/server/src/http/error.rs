@@ -64,6 +64,19 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The response with members of its own besides, from an object (RFC 9457 §3.2).
+    pub fn respond_with(self, members: serde_json::Value) -> Response {
+        let mut whole = serde_json::to_value(&self).unwrap_or_default();
+        if let (Some(whole), serde_json::Value::Object(members)) = (whole.as_object_mut(), members) {
+            whole.extend(members);
+        }
+        let mut response = self.into_response();
+        *response.body_mut() = axum::body::Body::from(whole.to_string());
+        response
+    }
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

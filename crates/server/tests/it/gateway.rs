@@ -118,6 +118,7 @@ fn document(upstream: &Upstream) -> Value {
             "tools": { "list_accounts": ["look"], "pay": ["look", "pay"], "leak": ["look"], "foreign": ["look"],
                        "stream": ["look"], "die": ["look"], "slow": ["look"],
                        "hang": ["look"], "absent": ["look"], "close_account": ["close"] },
+            "prompts": { "letter": ["look"] }, "documents": { "bank://**": ["look"] },
         }],
         "agents": [{ "name": "planner", "owner": "ops", "ceiling": {
             "notes": ["read", "write", "delete"], "mail": ["send"], "helper-api": ["plan"], "bank": ["look", "pay"] } }],

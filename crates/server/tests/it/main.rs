@@ -11,9 +11,13 @@ mod approval;
 #[cfg(test)]
 mod approval_calls;
 #[cfg(test)]
+mod approval_documents;
+#[cfg(test)]
 mod approval_mail;
 #[cfg(test)]
 mod approval_pages;
+#[cfg(test)]
+mod approval_requests;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]

@@ -168,6 +168,7 @@ async fn answer(
             )
                 .into_response()
         }
+        "prompts/list" => prompts(id),
         "tools/list" => result_of(id, &json!({ "tools": tools, "nextCursor": null })),
         "tools/call" if message["params"]["name"] == "slow" => {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -184,6 +185,14 @@ async fn answer(
         ),
         _ => result_of(id, &json!({})),
     }
+}
+
+fn prompts(id: &Value) -> Response {
+    let arguments = json!([{ "name": "to", "required": true }, { "name": "tone" }]);
+    result_of(
+        id,
+        &json!({ "prompts": [{ "name": "letter", "arguments": arguments }] }),
+    )
 }
 
 /// Tells when a request was given up.

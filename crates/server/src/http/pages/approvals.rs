@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chancery_core::approval::{ApprovalKind, ApprovalMethod, ApprovalState, Asked};
+use chancery_core::approval::{ApprovalKind, ApprovalMethod, ApprovalState, Asked, AskedCall};
 use chancery_core::id::ApprovalId;
 use chancery_core::name::Name;
 use chancery_core::time::Timestamp;
@@ -58,6 +58,10 @@ struct Detail {
     says: Option<Shown>,
     facts: Vec<Fact>,
     arguments: Vec<Fact>,
+    /// The lines of the body of a request.
+    body: Option<Vec<Shown>>,
+    /// What stands in the place of a body that is not shown.
+    body_note: Option<&'static str>,
     answers: Vec<Fact>,
     numbers: Vec<u32>,
     may_approve: bool,
@@ -238,6 +242,7 @@ fn detail(visitor: &Visitor, view: &ApprovalView, asked_for: StepUp) -> Detail {
         StepUp::Sign(offer) => (Some(*offer), false),
         StepUp::Unable => (None, true),
     };
+    let (body, body_note) = body(asked);
     Detail {
         frame: Frame::of("Approval", &visitor.served, &visitor.signed_in, "/approvals"),
         action: format!("/approvals/{}", view.id),
@@ -251,6 +256,8 @@ fn detail(visitor: &Visitor, view: &ApprovalView, asked_for: StepUp) -> Detail {
         says: asked.says.as_ref().map(|says| Shown::long(says.as_str(), 200)),
         facts: facts(view),
         arguments: arguments(asked),
+        body,
+        body_note,
         answers: view.answers.iter().map(answered).collect(),
         numbers: view.numbers.clone(),
         may_approve: view.may_approve,
@@ -270,7 +277,11 @@ fn wants(asked: &Asked) -> String {
         .as_ref()
         .map_or("Chancery", |resource| resource.name.as_str());
     match (&asked.kind, &asked.call, &asked.hand_over_to) {
-        (_, Some(call), _) => format!("to call {} at {resource}, once", Shown::new(&call.target)),
+        (_, Some(call), _) => format!(
+            "to {} {} at {resource}, once",
+            asked.verb(),
+            Shown::new(&call.target)
+        ),
         (ApprovalKind::Access, None, _) => format!("access to what is yours at {resource}"),
         (_, None, Some(agent)) => format!("to hand work over to the agent {agent}"),
         (ApprovalKind::Token | ApprovalKind::Call, None, None) => format!("a token for {resource}"),
@@ -293,7 +304,6 @@ fn facts(view: &ApprovalView) -> Vec<Fact> {
         .collect();
     let user = asked.user.as_ref().map(|user| &user.name);
     let resource = asked.resource.as_ref().map(|resource| &resource.name);
-    let definition = asked.call.as_ref().and_then(|call| call.definition.clone());
     let connection = asked
         .connection
         .as_ref()
@@ -312,7 +322,7 @@ fn facts(view: &ApprovalView) -> Vec<Fact> {
         list.push(fact("Through the agents", &chain.join(" ← ")));
     }
     list.extend(connection.map(|connection| fact("With the credential of", &connection)));
-    list.extend(definition.map(|digest| fact("Definition of the tool", &digest)));
+    list.extend(asked.call.iter().flat_map(called));
     if asked.call.is_none() {
         list.push(fact(
             "Lives at most",
@@ -327,6 +337,47 @@ fn facts(view: &ApprovalView) -> Vec<Fact> {
     list.push(fact("Answer until", &moment(record.expires_at)));
     list.push(fact("Request", &view.id.to_string()));
     list
+}
+
+/// What is called, whole: a name or address may be longer than the sentence that it stands in.
+fn called(call: &AskedCall) -> Vec<Fact> {
+    let Some(request) = &call.request else {
+        let definition = call.definition.iter();
+        let definition = definition.map(|digest| fact("Definition that was accepted", digest));
+        return std::iter::once(fact("What", &call.target))
+            .chain(definition)
+            .collect();
+    };
+    let mut list = vec![
+        fact("Method", &request.method),
+        fact("To", &request.origin),
+        fact("Path", &request.path),
+        fact("Query", request.query.as_deref().unwrap_or("none")),
+    ];
+    let headers = request.headers.iter();
+    list.extend(headers.map(|(name, value)| fact(&format!("Header {name}"), value)));
+    list.push(match &request.body {
+        None => fact("Body", "none"),
+        Some(body) => fact("Body", &format!("{} bytes, SHA-256 {}", body.bytes, body.sha256)),
+    });
+    list
+}
+
+/// The body of a request: its lines where it is shown, and a note where it is not.
+fn body(asked: &Asked) -> (Option<Vec<Shown>>, Option<&'static str>) {
+    let request = asked.call.as_ref().and_then(|call| call.request.as_ref());
+    let Some(body) = request.and_then(|request| request.body.as_ref()) else {
+        return (None, None);
+    };
+    let lines = body.text.as_ref().map(|text| {
+        let line = |line: &str| {
+            let line = line.trim_end_matches('\r').replace('\t', "    ");
+            Shown::long(&line, chancery_core::approval::MAX_RECORD)
+        };
+        text.split('\n').map(line).collect()
+    });
+    let note = lines.is_none().then_some(HIDDEN_BODY);
+    (lines, note)
 }
 
 /// A name, or what stands where there is none.
@@ -368,3 +419,4 @@ fn moment(at: Timestamp) -> String {
 }
 
 const MOST: u32 = 100;
+const HIDDEN_BODY: &str = "The request has a body that is not shown: it is long, or not plain text. A yes is to bytes that you do not see.";
