@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::record::EventSeal;
 use crate::roots::Roots;
 use crate::setup::sha256;
-use chancery_audit::{EventMac, Leaf, NoteSigner, Origin, VerifierKey};
+use chancery_audit::{EventMac, NoteSigner, Origin, VerifierKey};
 use chancery_core::id::{EventId, Id as _, KeyId, TenantId, TokenId};
 use chancery_core::random::Random;
 use chancery_core::resource::TokenAlgorithm;
@@ -224,7 +224,7 @@ impl TenantKeys {
     }
 
     /// Whether this is the MAC of an event of this tenant, under the present key or the one before.
-    pub(crate) fn is_event_mac(&self, mac: EventMac, event: EventId, leaf: &Leaf) -> bool {
+    pub(crate) fn is_event_mac(&self, mac: EventMac, event: EventId, leaf: &[u8]) -> bool {
         let mut all = std::iter::once(&self.mac).chain(&self.former_macs);
         all.any(|key| mac.matches(key.expose_secret(), event, leaf))
     }

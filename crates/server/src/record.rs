@@ -55,7 +55,9 @@ pub fn statement(seal: EventSeal<'_>, event: &Event, random: &dyn Random) -> Res
         outcome: event.outcome.as_str().to_owned(),
         log_generation: seal.log_generation,
         position: None,
-        mac: EventMac::compute(seal.mac, event.id, &leaf).as_bytes().to_vec(),
+        mac: EventMac::compute(seal.mac, event.id, leaf.as_bytes())
+            .as_bytes()
+            .to_vec(),
         leaf: leaf.as_text().to_owned(),
         parts: serde_json::to_string(&parts).map_err(Failure::internal)?,
     };
@@ -70,7 +72,7 @@ pub fn carried(seal: EventSeal<'_>, keys: &TenantKeys, row: &EventRow) -> Result
     let forged = || Failure::Start(format!("event {} was changed before it was in the log", row.id));
     let leaf = Leaf::parse(row.leaf.as_bytes()).map_err(|_| forged())?;
     let mac: [u8; 32] = row.mac.as_slice().try_into().map_err(|_| forged())?;
-    if !keys.is_event_mac(EventMac::from_bytes(mac), row.id, &leaf) {
+    if !keys.is_event_mac(EventMac::from_bytes(mac), row.id, leaf.as_bytes()) {
         return Err(forged());
     }
     let leaf = Leaf::new(LeafContent {
@@ -81,7 +83,9 @@ pub fn carried(seal: EventSeal<'_>, keys: &TenantKeys, row: &EventRow) -> Result
     let tenant = leaf.content().tenant;
     let carried = EventRow {
         log_generation: seal.log_generation,
-        mac: EventMac::compute(seal.mac, row.id, &leaf).as_bytes().to_vec(),
+        mac: EventMac::compute(seal.mac, row.id, leaf.as_bytes())
+            .as_bytes()
+            .to_vec(),
         leaf: leaf.as_text().to_owned(),
         ..row.clone()
     };

@@ -143,8 +143,9 @@ fn show(part: &PartRecord) -> (String, Value) {
 fn altered(served: &Served, row: &EventRow, leaf: &Leaf, parts: &[PartRecord]) -> Option<String> {
     let content = leaf.content();
     let mac: Option<[u8; 32]> = row.mac.as_slice().try_into().ok();
-    let is_sealed =
-        mac.is_some_and(|mac| EventMac::from_bytes(mac).matches(served.keys.seal().mac, row.id, leaf));
+    let is_sealed = mac.is_some_and(|mac| {
+        EventMac::from_bytes(mac).matches(served.keys.seal().mac, row.id, leaf.as_bytes())
+    });
     let checks = [
         ("leaf", is_sealed && content.tenant == served.tenant.id),
         ("id", row.id == content.event),

@@ -119,8 +119,7 @@ async fn attempt(
     request: &TokenRequest,
     arrival: Arrival,
 ) -> Result<Attempt, Failure> {
-    let now = arrival.now;
-    let tenant = served.tenant.id;
+    let (now, tenant) = (arrival.now, served.tenant.id);
 
     // 1. Who asks.
     let client = &authenticate::client(app, served, &request.client, arrival).await?;
@@ -139,7 +138,7 @@ async fn attempt(
         Ok(proposed) => proposed,
         Err(failure) => return Err(spend(app, served, client, failure, arrival).await?),
     };
-    let learned = learned.as_ref();
+    let (learned, redemption, redeemed) = (learned.as_ref(), redemption.as_ref(), redeemed.as_ref());
 
     // 3. Decide.
     tracing::Span::current().record("decision", tracing::field::display(proposal.decision));
@@ -153,25 +152,27 @@ async fn attempt(
         }
     };
 
-    if let Some(algorithm) = missing_key(served, &permit, (redemption.as_ref(), redeemed.as_ref())) {
+    if let Some(algorithm) = missing_key(served, &permit, (redemption, redeemed)) {
         // The first token of an algorithm: make its key, then decide afresh.
         keys::ensure(app, served, algorithm, now).await?;
         return Ok(Attempt::Stale(Vec::new()));
     }
 
-    // 4. Record: nothing leaves before this is durable.
-    let mut batch = batch(app, served, client, &permit, learned, now)?.extend(spends);
-    if let Some(redemption) = &redemption {
-        batch = batch.extend(redemption.statements(app, served, by(client, &permit), now)?);
-    }
-    let (batch, changed) = agreement::with(redeemed.as_ref(), batch, changes(tenant, learned));
-    match app.commit(batch, &changed).await? {
+    // 4. Record, and sign while the disk works: nothing leaves before this is durable.
+    let yes = redemption.map(|yes| yes.statements(app, served, by(client, &permit), now));
+    let batch = batch(app, served, client, &permit, learned, now)?.extend(spends);
+    let batch = batch.extend(yes.transpose()?.into_iter().flatten());
+    let (batch, changed) = agreement::with(redeemed, batch, changes(tenant, learned));
+    let identity = identity(redemption, request, client);
+    let signing = async { sign(served, request, &permit, (redeemed, identity), now) };
+    let (recorded, response) = tokio::join!(app.commit(batch, &changed), signing);
+    match recorded? {
         Outcome::Committed => {}
         // Somebody redeemed the code a moment ago: what was issued then has ended in this very batch.
         Outcome::Refused {
             label: authorization::REDEEMED,
             ..
-        } => return Err(agreement::replayed(app, served, redeemed.as_ref()).into()),
+        } => return Err(agreement::replayed(app, served, redeemed).into()),
         Outcome::Refused {
             label: consumed::REPLAYED,
             ..
@@ -186,24 +187,22 @@ async fn attempt(
         Outcome::Refused { .. } => return Ok(Attempt::Stale(relied_on(permit.plan(), learned))),
     }
 
-    // 5. Act: sign what was permitted, and reply.
     seen(permit.decision());
-    let identity = identity(redemption.as_ref(), request, client);
-    sign(served, request, &permit, (redeemed, identity), now).map(Attempt::Answered)
+    response.map(Attempt::Answered)
 }
 
-/// Signs what was permitted and recorded.
+/// Signs what was permitted.
 fn sign(
     served: &Served,
     request: &TokenRequest,
     permit: &Permit,
-    (redeemed, identity): (Option<Redeemed>, Option<String>),
+    (redeemed, identity): (Option<&Redeemed>, Option<String>),
     now: Timestamp,
 ) -> Result<TokenResponse, Failure> {
     let access_token = served.keys.sign(permit)?;
     let is_exchange = matches!(request.grant, GrantRequest::TokenExchange { .. });
     let mut scope = scope_text(permit.plan(), permit.given());
-    let mut wanted = redeemed.as_ref().and_then(IdTokenFor::agreed);
+    let mut wanted = redeemed.and_then(IdTokenFor::agreed);
     if let Some(client_id) = &identity {
         scope.insert_str(0, if scope.is_empty() { "openid" } else { "openid " });
         wanted = Some(IdTokenFor::answered(client_id));
@@ -214,7 +213,7 @@ fn sign(
     let mut refresh_token = None;
     if let Some(redeemed) = redeemed {
         scope = redeemed.scope_with_identity(scope);
-        refresh_token = redeemed.refresh_token;
+        refresh_token = redeemed.refresh_token.as_ref();
     }
     Ok(TokenResponse {
         access_token,

@@ -178,4 +178,4 @@ const STATEMENT_CACHE: usize = 1024;
 /// The log's file shrinks to this many bytes when the log starts over.
 const LOG_KEPT: i64 = 16 * 1024 * 1024;
 /// Pages of the writer in memory: what its guards look up among a million agents.
-const WRITER_CACHE_KIB: i64 = 16 * 1024;
+const WRITER_CACHE_KIB: i64 = 8 * 1024;
