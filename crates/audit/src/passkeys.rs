@@ -184,6 +184,7 @@ mod tests {
                 connection: None,
                 call: None,
                 scopes: Authority::parse("notes:delete").unwrap(),
+                authorization_details: chancery_core::authorization_details::AuthorizationDetails::default(),
                 sensitivity: Sensitivity::Sensitive,
                 lifetime: Ttl::from_minutes(1),
                 says: None,

@@ -145,6 +145,7 @@ fn show(view: &Value) {
         ("client", subject(&["client", "name"])),
         ("for", subject(&["user", "name"])),
         ("scopes", subject(&["scopes"])),
+        ("exactly", subject(&["authorization_details"])),
         ("sensitivity", subject(&["sensitivity"])),
         ("arguments", subject(&["call", "arguments"])),
         ("to", subject(&["call", "request", "origin"])),

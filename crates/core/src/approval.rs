@@ -5,6 +5,7 @@
 //! approve is policy's question and is not answered here, and nothing here hashes: it says which bytes are hashed.
 
 use crate::actor::ChainLink;
+use crate::authorization_details::AuthorizationDetails;
 use crate::id::{
     AgentId, ApprovalId, ClientId, ConnectionId, ResourceId, TenantId, TokenFamilyId, TokenId, UserId,
 };
@@ -88,6 +89,9 @@ pub struct Asked {
     pub call: Option<AskedCall>,
     /// The scopes that the token gets, or that the call needs.
     pub scopes: Authority,
+    /// The authorization details that the token gets, each as it is.
+    #[serde(default, skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
     /// The highest sensitivity of any of them.
     pub sensitivity: Sensitivity,
     /// How long what is given lives at most.
@@ -246,6 +250,9 @@ pub struct ParentToken {
     pub audience: String,
     /// Its scopes, as written.
     pub scope: String,
+    /// Its authorization details.
+    #[serde(default, skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
     /// The client it was issued to.
     pub client: ClientId,
     /// The agents behind it.
@@ -532,6 +539,7 @@ mod tests {
                     request: None,
                 }),
                 scopes: Authority::default(),
+                authorization_details: AuthorizationDetails::default(),
                 sensitivity: Sensitivity::Write,
                 lifetime: Ttl::from_seconds(60),
                 says: AgentText::clean("please"),

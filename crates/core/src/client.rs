@@ -1,5 +1,6 @@
 //! Clients: the ways in for an agent.
 
+use crate::authorization_details::DetailType;
 use crate::id::ClientId;
 use crate::name::Name;
 use crate::noun::{Noun, Record, Spec, SpecError};
@@ -31,6 +32,9 @@ pub struct ClientSpec {
     /// The grants that it may use. Empty: those that its method allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grant_types: Vec<ClientGrant>,
+    /// The types of authorization details that it asks for (RFC 9396 §10). It may ask for no others.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub authorization_details_types: BTreeSet<DetailType>,
     /// What it calls itself (`client_name`). Shown as its own words, never believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
@@ -184,6 +188,7 @@ impl ClientSpec {
             jwks_uri: None,
             redirect_uris: Vec::new(),
             grant_types: Vec::new(),
+            authorization_details_types: BTreeSet::new(),
             display_name: None,
             client_uri: None,
             software_id: None,
@@ -209,6 +214,7 @@ impl ClientSpec {
                 spec.jwks_uri.clone(),
                 spec.redirect_uris.clone(),
                 spec.grant_types.clone(),
+                spec.authorization_details_types.clone(),
                 spec.metadata_uri.clone(),
             )
         };
@@ -302,6 +308,9 @@ impl Spec for ClientSpec {
                 "grant_types",
                 "of a client without proof are those with a signed-in person, not `client_credentials`",
             ));
+        }
+        if self.authorization_details_types.len() > 64 {
+            return Err(SpecError::field("authorization_details_types", "are at most 64"));
         }
         self.check_redirects()?;
         self.check_words()

@@ -1,11 +1,13 @@
 //! Grants: what an agent was given for a principal at a resource, by whom, until when.
 
+use crate::authorization_details::DetailType;
 use crate::id::GrantId;
 use crate::name::Name;
 use crate::noun::{Noun, Record, Spec, SpecError};
 use crate::scope::ScopeSet;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is specific to a grant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,10 @@ pub struct GrantSpec {
     /// What it may do at the resource; a connection has no scopes.
     #[serde(default, skip_serializing_if = "ScopeSet::is_empty")]
     pub scopes: ScopeSet,
+    /// The types of authorization details that it may ask for, any such detail (RFC 9396). A person's own consent names
+    /// the very details instead, and they are not kept here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub authorization_details_types: BTreeSet<DetailType>,
     /// Who gave it.
     #[serde(default)]
     pub source: GrantSource,
@@ -168,6 +174,12 @@ impl Spec for GrantSpec {
             }
             Some(Granted::Resource(_, scopes)) if scopes.is_empty() => {
                 return Err(SpecError::field("scopes", "has at least one scope"));
+            }
+            Some(Granted::Connection(_)) if !self.authorization_details_types.is_empty() => {
+                return Err(SpecError::field(
+                    "authorization_details_types",
+                    "are empty: a connection has no tokens of ours",
+                ));
             }
             Some(Granted::Connection(_)) if !self.scopes.is_empty() => {
                 return Err(SpecError::field("scopes", "is empty: a connection has no scopes"));

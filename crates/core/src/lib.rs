@@ -8,6 +8,7 @@ pub mod actor;
 pub mod agent;
 pub mod approval;
 pub mod assurance;
+pub mod authorization_details;
 pub mod binding;
 pub mod blueprint;
 pub mod call;

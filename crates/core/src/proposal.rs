@@ -3,6 +3,7 @@
 use crate::actor::Chain;
 use crate::approval::ApprovalFacts;
 use crate::assurance::{AgentAssurance, UserAssurance};
+use crate::authorization_details::{AuthorizationDetails, DetailFacts};
 use crate::call::CallFacts;
 use crate::id::{
     AgentId, ClientId, DecisionId, DelegationId, GrantId, ResourceId, TenantId, TokenId, UserId,
@@ -67,6 +68,9 @@ pub struct Facts {
     /// Which scopes were asked for; `None` if the client named none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<Authority>,
+    /// The authorization details that the token is to have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<DetailFacts>,
     /// Each limit that applies.
     pub limits: Limits,
 }
@@ -189,6 +193,8 @@ pub struct TokenPlan {
     pub may_act: Option<AgentId>,
     /// How the agent proved itself.
     pub assurance: AgentAssurance,
+    /// The authorization details that it has (RFC 9396 §9.1).
+    pub authorization_details: AuthorizationDetails,
     /// When it is issued.
     pub issued_at: Timestamp,
     /// When it ends.

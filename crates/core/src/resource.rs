@@ -1,5 +1,6 @@
 //! Resources: protected APIs and MCP servers, their scopes, and who holds what there.
 
+use crate::authorization_details::{DetailType, DetailTypeSpec};
 use crate::glob::{Glob, PathGlob};
 use crate::id::ResourceId;
 use crate::name::Name;
@@ -21,6 +22,9 @@ pub struct ResourceSpec {
     pub uri: ResourceUri,
     /// Its scopes.
     pub scopes: BTreeMap<Scope, ScopeSpec>,
+    /// The types of authorization details that it knows (RFC 9396 §2.1).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub authorization_details_types: BTreeMap<DetailType, DetailTypeSpec>,
     /// What a client gets that asks for no scope.
     #[serde(default)]
     pub default_scopes: ScopeSet,
@@ -312,6 +316,43 @@ impl ResourceSpec {
         lost(&self.tools, &new.tools) || lost(&self.prompts, &new.prompts) || self.documents != new.documents
     }
 
+    fn check_details(&self) -> Result<(), SpecError> {
+        const FIELD: &str = "authorization_details_types";
+        let types = &self.authorization_details_types;
+        if types.is_empty() {
+            return Ok(());
+        }
+        // SECURITY: the gateway matches no call with a detail; a person would agree to less than what can be done.
+        if self.enforcement == Enforcement::Gateway {
+            return Err(SpecError::field(
+                FIELD,
+                "are for resources that look at the details themselves; the gateway looks at scopes",
+            ));
+        }
+        let is_described = |spec: &DetailTypeSpec| {
+            crate::redirect::is_plain_text(&spec.description, 200)
+                && spec.schema.is_object()
+                && !spec.scopes.is_empty()
+        };
+        let needs_detail = |spec: &DetailTypeSpec| {
+            let mut defaults = self.default_scopes.iter();
+            spec.required && defaults.any(|scope| spec.scopes.contains(scope))
+        };
+        if types.values().any(needs_detail) {
+            return Err(SpecError::field(
+                FIELD,
+                "have no scope that is given by default, unless `required` is false: nobody would get it without a detail",
+            ));
+        }
+        if types.len() > 64 || !types.values().all(is_described) {
+            return Err(SpecError::field(
+                FIELD,
+                "are at most 64, each with a plain description of at most 200 characters, a schema and at least one scope",
+            ));
+        }
+        Ok(())
+    }
+
     fn named_scopes(&self) -> impl Iterator<Item = &ScopeSet> {
         let entries = self.tools.values().chain(self.prompts.values());
         let routes = match &self.upstream {
@@ -322,6 +363,7 @@ impl ResourceSpec {
             .map(|entry| &entry.scopes)
             .chain(self.holders.values())
             .chain(self.documents.values())
+            .chain(self.authorization_details_types.values().map(|spec| &spec.scopes))
             .chain(routes.iter().map(|route| &route.scopes))
     }
 
@@ -394,6 +436,7 @@ impl Spec for ResourceSpec {
             ));
         }
         self.check_upstream()?;
+        self.check_details()?;
         let offline = self.enforcement == Enforcement::Itself;
         let longest = if offline {
             Ttl::from_minutes(60)

@@ -1,5 +1,6 @@
 //! How the types that are written as plain text or numbers appear in OpenAPI. Only with the feature `schema`.
 
+use crate::authorization_details::DetailType;
 use crate::glob::{Glob, PathGlob};
 use crate::name::Name;
 use crate::resource::Entry;
@@ -44,6 +45,13 @@ plain!(
     ObjectBuilder::new()
         .schema_type(Type::String)
         .description(Some("a scope token (RFC 6749 §3.3)"))
+);
+plain!(
+    DetailType,
+    "DetailType",
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some("a type of authorization details (RFC 9396 §2.1)"))
 );
 plain!(
     ResourceUri,

@@ -1,6 +1,7 @@
 //! Token families: everything that was issued on one authorization code. Ending the family ends all of it, which is
 //! what a second use of a code or of a refresh token does (RFC 6749 §4.1.2, RFC 9700 §4.14.2).
 
+use crate::authorization_details::AuthorizationDetails;
 use crate::id::{ClientId, SessionId, TokenFamilyId};
 use crate::lineage::Lineage;
 use crate::name::Name;
@@ -28,6 +29,9 @@ pub struct TokenFamilySpec {
     pub resource: Option<ResourceUri>,
     /// The most that its tokens may carry, as tokens write it.
     pub scope: String,
+    /// The authorization details that its tokens may have, and no others.
+    #[serde(default, skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
     /// What was asked for about the person: `openid`, `profile`, `email`, `offline_access`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identity: Vec<String>,

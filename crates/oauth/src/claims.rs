@@ -3,6 +3,7 @@
 use crate::jose::{AudienceRule, IssuerRule, Profile, TypeRule, VerifiedClaims};
 use chancery_core::actor::{Chain, MAX_CHAIN};
 use chancery_core::assurance::AgentAssurance;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::id::{AgentId, ClientId, TokenId, UserId};
 use chancery_core::lineage::Lineage;
 use chancery_core::proposal::{Audience, Subject, TokenPlan};
@@ -22,6 +23,9 @@ pub struct AccessTokenClaims<'a> {
     jti: TokenId,
     client_id: ClientId,
     scope: String,
+    /// RFC 9396 §9.1.
+    #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
+    authorization_details: &'a AuthorizationDetails,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Act>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +75,7 @@ impl<'a> AccessTokenClaims<'a> {
             jti: jwt_id,
             client_id: plan.client,
             scope: scope_text(plan, given),
+            authorization_details: &plan.authorization_details,
             act: nested(&plan.chain),
             may_act: plan.may_act.map(|sub| MayAct { sub }),
             chancery: PrivateClaims {
@@ -100,6 +105,8 @@ pub struct OwnToken {
     pub audience: String,
     /// Its scopes, as written.
     pub scope: String,
+    /// Its authorization details.
+    pub authorization_details: AuthorizationDetails,
     /// The client it was issued to.
     pub client: ClientId,
     /// The agents behind it, the current actor first; empty when an agent acts for itself alone.
@@ -144,6 +151,9 @@ impl OwnToken {
         let may_act = claims
             .claim("may_act")
             .map(|act| serde_json::from_value::<MayAct>(act.clone()));
+        let details = claims
+            .claim("authorization_details")
+            .map(|details| serde_json::from_value::<AuthorizationDetails>(details.clone()));
         let Value::String(audience) = claims.claim("aud")? else {
             return None;
         };
@@ -152,6 +162,7 @@ impl OwnToken {
             subject: subject(claims.subject()?)?,
             audience: audience.clone(),
             scope: claims.string("scope").unwrap_or_default().to_owned(),
+            authorization_details: details.transpose().ok()?.unwrap_or_default(),
             client: claims.string("client_id")?.parse().ok()?,
             actors: flattened(act)?,
             may_act: may_act.transpose().ok()?.map(|may_act| may_act.sub),

@@ -2,7 +2,9 @@
 
 use crate::request::authorize::IDENTITY;
 use crate::urn;
+use chancery_core::authorization_details::DetailType;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// The metadata document of a tenant.
 #[expect(
@@ -47,6 +49,8 @@ pub struct Metadata {
     service_documentation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     registration_endpoint: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details_types_supported: Vec<String>,
     client_id_metadata_document_supported: bool,
 }
 
@@ -109,7 +113,17 @@ impl Metadata {
             backchannel_user_code_parameter_supported: false,
             service_documentation: "https://www.rfc-editor.org/rfc/rfc8693",
             registration_endpoint: registering.dynamic.then(|| format!("{base}/register")),
+            authorization_details_types_supported: Vec::new(),
             client_id_metadata_document_supported: registering.by_document,
+        }
+    }
+
+    /// The document, with the types of authorization details that resources know (RFC 9396 §10).
+    #[must_use]
+    pub fn with_detail_types(self, types: &BTreeSet<DetailType>) -> Self {
+        Self {
+            authorization_details_types_supported: types.iter().map(ToString::to_string).collect(),
+            ..self
         }
     }
 }

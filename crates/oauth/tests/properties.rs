@@ -8,6 +8,7 @@ mod tests {
     use chancery_core::actor::MAX_CHAIN;
     use chancery_core::agent::{Agent, AgentSpec};
     use chancery_core::assurance::AgentAssurance;
+    use chancery_core::authorization_details::{AuthorizationDetails, DetailTypeSpec};
     use chancery_core::blueprint::BlueprintSpec;
     use chancery_core::client::{ClientAuthenticationMethod, ClientSpec};
     use chancery_core::grant::{Grant, GrantSource, GrantSpec, Principal};
@@ -28,6 +29,7 @@ mod tests {
     use chancery_oauth::authentication::{AuthenticatedClient, ClientFacts, ClientSecret};
     use chancery_oauth::claims::OwnToken;
     use chancery_oauth::error::OAuthError;
+    use chancery_oauth::grant::details::CheckedDetails;
     use chancery_oauth::grant::token_exchange::{OwnSubject, SubjectToken, token_exchange};
     use chancery_oauth::grant::{Directory, RequestContext, Target, VerifiedUser};
     use proptest::prelude::*;
@@ -55,6 +57,8 @@ mod tests {
         resource: usize,
         for_chancery: bool,
         is_hop: bool,
+        held_details: AuthorizationDetails,
+        asked_details: AuthorizationDetails,
     }
 
     fn scopes() -> impl Strategy<Value = ScopeSet> {
@@ -93,7 +97,11 @@ mod tests {
             any::<bool>(),
             any::<bool>(),
         );
-        (limits, times, shape).prop_map(|(limits, times, shape)| Case {
+        let details = (
+            details(),
+            prop_oneof![Just(AuthorizationDetails::default()), details()],
+        );
+        (limits, times, shape, details).prop_map(|(limits, times, shape, details)| Case {
             ceiling: limits.0,
             blueprint: limits.1,
             granted: limits.2,
@@ -108,7 +116,33 @@ mod tests {
             resource: shape.1,
             for_chancery: shape.2,
             is_hop: shape.3,
+            held_details: details.0,
+            asked_details: details.1,
         })
+    }
+
+    const DETAILS: [&str; 3] = [
+        r#"{"type":"payment","amount":1}"#,
+        r#"{"type":"payment","amount":2}"#,
+        r#"{"type":"copy"}"#,
+    ];
+
+    fn details() -> impl Strategy<Value = AuthorizationDetails> {
+        proptest::sample::subsequence(DETAILS.to_vec(), 0..=DETAILS.len())
+            .prop_map(|details| AuthorizationDetails::parse(&format!("[{}]", details.join(","))).unwrap())
+    }
+
+    fn detail_types() -> BTreeMap<chancery_core::authorization_details::DetailType, DetailTypeSpec> {
+        let spec = |scope: &str| DetailTypeSpec {
+            description: "x".to_owned(),
+            schema: serde_json::json!({}),
+            scopes: [scope.parse().unwrap()].into_iter().collect(),
+            required: false,
+        };
+        BTreeMap::from([
+            ("payment".parse().unwrap(), spec("write")),
+            ("copy".parse().unwrap(), spec("read")),
+        ])
     }
 
     fn name(text: &str) -> Name {
@@ -180,6 +214,7 @@ mod tests {
                 .iter()
                 .map(|scope| (scope.parse().unwrap(), ScopeSpec::default()))
                 .collect(),
+            authorization_details_types: detail_types(),
             default_scopes: SCOPES.iter().map(|scope| scope.parse().unwrap()).collect(),
             upstream: None,
             tools: BTreeMap::new(),
@@ -207,6 +242,7 @@ mod tests {
                 resource: Some(at_resource.clone()),
                 connection: None,
                 scopes: scopes.clone(),
+                authorization_details_types: BTreeSet::new(),
                 source: GrantSource::Consent,
                 expires_at: case.grant_seconds.map(at),
                 budget: None,
@@ -259,6 +295,7 @@ mod tests {
                 subject: Subject::User(UserId::from_bytes([4; 16])),
                 audience: "https://id.example".to_owned(),
                 scope: case.parent.to_string(),
+                authorization_details: case.held_details.clone(),
                 client: ClientId::from_bytes([8; 16]),
                 actors: agents.iter().map(|agent| agent.id).collect(),
                 may_act: case.is_hop.then(|| AgentId::from_bytes([CALLER; 16])),
@@ -277,11 +314,13 @@ mod tests {
 
     fn exchanged(case: &Case, subject: &SubjectToken) -> Result<Proposal, OAuthError> {
         let tenant = tenant();
+        let details = CheckedDetails::new(case.asked_details.clone(), Vec::new());
         let context = RequestContext {
             tenant: &tenant,
             now: NOW,
             decision: DecisionId::from_bytes([5; 16]),
             delegation: DelegationId::from_bytes([6; 16]),
+            details: Some(&details),
         };
         let resources = (0..RESOURCES.len()).map(|number| resource(number, case));
         let target = if case.for_chancery {
@@ -353,6 +392,21 @@ mod tests {
                 prop_assert!(parent.is_none_or(|parent| left.is_subset(parent)));
                 prop_assert!(proposal.facts.limits.grant.is_some() && proposal.facts.limits.holders.is_some());
                 prop_assert_eq!(proposal.facts.limits.parent.is_some(), parent.is_some());
+            }
+        }
+
+        #[test]
+        fn a_child_has_no_detail_that_its_parent_lacks(case in case()) {
+            let own = SubjectToken::Own(Box::new(own_subject(&case)));
+            for (subject, held) in [(own, &case.held_details), (user_subject(&case), &AuthorizationDetails::default())] {
+                let Ok(proposal) = exchanged(&case, &subject) else { continue };
+                prop_assert!(proposal.plan.authorization_details.is_within(held));
+                prop_assert!(proposal.plan.authorization_details.is_same(&case.asked_details));
+                let asked = proposal.facts.asked.unwrap_or_default();
+                for detail in proposal.plan.authorization_details.iter() {
+                    let scope = &detail_types()[detail.kind()].scopes;
+                    prop_assert!(asked.iter().any(|(_, asked)| scope.is_subset(asked)));
+                }
             }
         }
 

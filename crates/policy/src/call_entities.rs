@@ -6,7 +6,7 @@ use chancery_core::call::{Argument, CallAction, CallFacts, ConnectionFacts};
 use chancery_core::name::Name;
 use chancery_core::proposal::Facts;
 use chancery_core::resource::Sensitivity;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// A call and the resource that it is made at.
 #[derive(Clone, Copy, Debug)]
@@ -65,18 +65,7 @@ impl<'a> Called<'a> {
 
     /// The arguments, each kind as one entity with tags.
     pub(crate) fn arguments(&self) -> Result<Vec<Entity>, FactError> {
-        let mut tags: HashMap<Kind, Vec<(String, Value)>> = HashMap::new();
-        for (name, argument) in &self.call.arguments {
-            let (kind, value) = value(argument);
-            tags.entry(kind).or_default().push((name.clone(), value));
-        }
-        ARGUMENTS
-            .iter()
-            .map(|(_, kind)| {
-                let tags = tags.remove(kind).unwrap_or_default();
-                Entity::new_with_tags(uid(*kind, ID), [], [], tags).map_err(FactError::of)
-            })
-            .collect()
+        tagged(ID, &self.call.arguments)
     }
 
     pub(crate) fn context(&self, with_now: bool) -> Result<Context, FactError> {
@@ -87,11 +76,7 @@ impl<'a> Called<'a> {
             .unwrap_or_default();
         let scopes = scopes.iter().map(|scope| Value::new_string(scope.to_string()));
         pairs.push(("scopes".to_owned(), Value::new_set(scopes)));
-        let arguments = ARGUMENTS
-            .iter()
-            .map(|(name, kind)| ((*name).to_owned(), Value::new_entity_uid(uid(*kind, ID))));
-        let arguments = Value::new_record(arguments).map_err(FactError::of)?;
-        pairs.push(("arguments".to_owned(), arguments));
+        pairs.push(("arguments".to_owned(), named(ID)?));
         if let Some(connection) = &self.call.connection {
             let connection = uid(Kind::Connection, connection.name.as_str());
             pairs.push(("connection".to_owned(), Value::new_entity_uid(connection)));
@@ -125,6 +110,30 @@ impl<'a> Called<'a> {
         let all = self.facts.scopes.values().flat_map(|scopes| scopes.values());
         all.copied().max().unwrap_or(Sensitivity::Read)
     }
+}
+
+/// Arguments or members, each kind as one entity of this id with tags.
+pub(crate) fn tagged(id: &str, arguments: &BTreeMap<String, Argument>) -> Result<Vec<Entity>, FactError> {
+    let mut tags: HashMap<Kind, Vec<(String, Value)>> = HashMap::new();
+    for (name, argument) in arguments {
+        let (kind, value) = value(argument);
+        tags.entry(kind).or_default().push((name.clone(), value));
+    }
+    ARGUMENTS
+        .iter()
+        .map(|(_, kind)| {
+            let tags = tags.remove(kind).unwrap_or_default();
+            Entity::new_with_tags(uid(*kind, id), [], [], tags).map_err(FactError::of)
+        })
+        .collect()
+}
+
+/// The record that leads to the entities of an id.
+pub(crate) fn named(id: &str) -> Result<Value, FactError> {
+    let arguments = ARGUMENTS
+        .iter()
+        .map(|(name, kind)| ((*name).to_owned(), Value::new_entity_uid(uid(*kind, id))));
+    Value::new_record(arguments).map_err(FactError::of)
 }
 
 fn connection_entity(connection: &ConnectionFacts) -> Result<Entity, FactError> {

@@ -150,12 +150,12 @@ fn evaluate_now(set: &PolicySet, facts: &Facts, for_chancery: bool) -> Evaluatio
     (rows, reason)
 }
 
-/// One request's entities and context, evaluated once for each scope.
+/// One request's entities and contexts, evaluated once for each scope.
 struct Evaluator<'a> {
     set: &'a PolicySet,
     facts: &'a Facts,
     entities: cedar::Entities,
-    context: cedar::Context,
+    contexts: Vec<cedar::Context>,
     principals: Vec<cedar::EntityUid>,
 }
 
@@ -168,13 +168,14 @@ pub(crate) struct Answer {
 
 impl<'a> Evaluator<'a> {
     fn new(set: &'a PolicySet, facts: &'a Facts) -> Result<Self, FactError> {
-        let list = entities::issue_entities(facts)?;
+        let mut list = entities::issue_entities(facts)?;
+        list.extend(entities::detail_entities(facts)?);
         let entities = cedar::Entities::from_entities(list, None).map_err(FactError::of)?;
         Ok(Self {
             set,
             facts,
             entities,
-            context: entities::issue_context(facts, set.index.reads_now())?,
+            contexts: entities::issue_contexts(facts, set.index.reads_now())?,
             principals: entities::principals(facts),
         })
     }
@@ -238,7 +239,38 @@ impl<'a> Evaluator<'a> {
         self.ask("mint_agent_token", &self.principals, &tenant).allowed
     }
 
+    /// Asks about every authorization detail, or once if there is none. All of it, or nothing.
     fn ask(&self, action: &str, principals: &[cedar::EntityUid], resources: &[cedar::EntityUid]) -> Answer {
+        let contexts = self.contexts.iter();
+        let mut answers = contexts.map(|context| self.ask_in(context, action, principals, resources));
+        let mut all = answers.next().unwrap_or_else(|| Answer {
+            allowed: false,
+            policies: Vec::new(),
+            errors: vec!["no context".to_owned()],
+        });
+        for answer in answers {
+            all.errors.extend(answer.errors);
+            match (all.allowed, answer.allowed) {
+                (true, true) => all.policies.extend(answer.policies),
+                // What refuses is what is told.
+                (true, false) => all.policies = answer.policies,
+                (false, true) => {}
+                (false, false) => all.policies.extend(answer.policies),
+            }
+            all.allowed &= answer.allowed;
+        }
+        all.policies.sort();
+        all.policies.dedup();
+        all
+    }
+
+    fn ask_in(
+        &self,
+        context: &cedar::Context,
+        action: &str,
+        principals: &[cedar::EntityUid],
+        resources: &[cedar::EntityUid],
+    ) -> Answer {
         let (Some(principal), Some(resource)) = (principals.first(), resources.first()) else {
             return Answer {
                 allowed: false,
@@ -248,13 +280,7 @@ impl<'a> Evaluator<'a> {
         };
         let action = entities::uid(Kind::Action, action);
         let slice = self.set.index.slice(&action, principals, resources);
-        let request = cedar::Request::new(
-            principal.clone(),
-            action,
-            resource.clone(),
-            self.context.clone(),
-            None,
-        );
+        let request = cedar::Request::new(principal.clone(), action, resource.clone(), context.clone(), None);
         let request = match request {
             Ok(request) => request,
             Err(error) => {

@@ -1,7 +1,9 @@
 //! Facts as Cedar entities and context.
 
+use crate::call_entities;
 use cedar_policy::{Context, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression as Value};
 use chancery_core::approval::ApprovalFacts;
+use chancery_core::authorization_details::DetailFacts;
 use chancery_core::name::Name;
 use chancery_core::proposal::{Facts, ResourceFacts, UserFacts};
 use chancery_core::resource::Sensitivity;
@@ -95,13 +97,52 @@ pub(crate) fn scope_uid(resource: &Name, scope: &Scope) -> EntityUid {
     uid(Kind::Scope, &format!("{resource}:{scope}"))
 }
 
-/// The context of a token proposal.
-pub(crate) fn issue_context(facts: &Facts, with_now: bool) -> Result<Context, FactError> {
+/// The contexts of a token proposal: one, or one for each of its authorization details.
+///
+/// SECURITY: a policy speaks of one detail at a time and is asked about each, so that none hides behind another.
+pub(crate) fn issue_contexts(facts: &Facts, with_now: bool) -> Result<Vec<Context>, FactError> {
+    let details = &facts.authorization_details;
+    if details.is_empty() {
+        return Ok(vec![issue_context(facts, with_now, None)?]);
+    }
+    let each = details.iter().enumerate();
+    each.map(|detail| issue_context(facts, with_now, Some(detail)))
+        .collect()
+}
+
+/// The members of each detail, as entities with tags.
+pub(crate) fn detail_entities(facts: &Facts) -> Result<Vec<Entity>, FactError> {
+    let mut entities = Vec::new();
+    for (number, detail) in facts.authorization_details.iter().enumerate() {
+        entities.extend(call_entities::tagged(&detail_id(number), &detail.members)?);
+    }
+    Ok(entities)
+}
+
+fn detail_id(number: usize) -> String {
+    format!("detail {number}")
+}
+
+fn issue_context(
+    facts: &Facts,
+    with_now: bool,
+    detail: Option<(usize, &DetailFacts)>,
+) -> Result<Context, FactError> {
     let grant_type = facts
         .grant_type
         .ok_or_else(|| FactError::of("a token is asked for without a grant type"))?;
     let mut pairs = caller(facts, with_now);
     pairs.push(text("grant_type", grant_type.as_str()));
+    let types = facts.authorization_details.iter();
+    let types = types.map(|detail| Value::new_string(detail.kind.to_string()));
+    pairs.push(("authorization_details_types".to_owned(), Value::new_set(types)));
+    if let Some((number, detail)) = detail {
+        let record = Value::new_record([
+            text("type", detail.kind.as_str()),
+            ("members".to_owned(), call_entities::named(&detail_id(number))?),
+        ]);
+        pairs.push(("authorization_detail".to_owned(), record.map_err(FactError::of)?));
+    }
     if let Some(from) = &facts.delegated_by {
         pairs.push((
             "delegated_by".to_owned(),

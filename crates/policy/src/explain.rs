@@ -1,6 +1,7 @@
 //! The `why` table of a decision: one row for each scope, one column for each limit, and in words what
 //! was missing and what would have permitted it.
 
+use chancery_core::authorization_details::DetailFacts;
 use chancery_core::call::Argument;
 use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
 use serde::Serialize;
@@ -28,6 +29,7 @@ pub fn explain(decision: &Decision) -> Explanation {
         .collect();
     notes.extend(decision.rows.iter().filter_map(|row| note(row, decision)));
     notes.extend(decision.actions.iter().map(|row| action_note(row, decision)));
+    notes.extend(decision.facts.authorization_details.iter().map(detail_note));
     let mut rows: Vec<Vec<String>> = rows;
     rows.extend(decision.actions.iter().map(action_cells));
     Explanation {
@@ -38,6 +40,22 @@ pub fn explain(decision: &Decision) -> Explanation {
         rows,
         notes,
     }
+}
+
+/// A detail that the token was to have, with what policies saw of it.
+fn detail_note(detail: &DetailFacts) -> String {
+    let members = detail.members.iter();
+    let seen: Vec<String> = members
+        .map(|(name, argument)| format!("{name} = {}", argument_text(argument)))
+        .collect();
+    if seen.is_empty() {
+        return format!("with an authorization detail of type {}", detail.kind);
+    }
+    format!(
+        "with an authorization detail of type {}: {}",
+        detail.kind,
+        seen.join(", ")
+    )
 }
 
 fn summary(decision: &Decision) -> String {

@@ -121,6 +121,7 @@ fn are_same(left: &Facts, right: &Facts) -> bool {
         resource,
         scopes,
         asked,
+        authorization_details,
         limits,
     } = left;
     let are_same_people = match (user, &right.user) {
@@ -136,7 +137,7 @@ fn are_same(left: &Facts, right: &Facts) -> bool {
         && are_same_calls(call.as_ref(), right.call.as_ref())
         && (instance, chain, resource) == (&right.instance, &right.chain, &right.resource)
         && (scopes, asked, limits) == (&right.scopes, &right.asked, &right.limits)
-        && *approval == right.approval
+        && (approval, authorization_details) == (&right.approval, &right.authorization_details)
 }
 
 fn are_same_calls(left: Option<&CallFacts>, right: Option<&CallFacts>) -> bool {
@@ -202,6 +203,7 @@ mod tests {
                 }
             },
             "scopes": { "notes": { "read": "read" } }, "asked": { "notes": ["read"] },
+            "authorization_details": [{ "type": "payment", "members": { "amount": { "number": 1 } } }],
             "limits": {
                 "parent": { "notes": ["read"] }, "ceiling": { "notes": ["read"] }, "grant": { "notes": ["read"] },
                 "holders": { "notes": ["read"] }

@@ -268,6 +268,7 @@ fn own_interface(
                 .parse()
                 .map_err(Failure::internal)?,
             scopes: scopes.into_iter().map(scope).collect::<Result<_, _>>()?,
+            authorization_details_types: std::collections::BTreeMap::new(),
             default_scopes: ScopeSet::default(),
             upstream: None,
             tools: std::collections::BTreeMap::new(),

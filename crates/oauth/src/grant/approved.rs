@@ -3,6 +3,7 @@
 //!
 //! Whether there is a yes, whose, and that it is used once, is decided elsewhere.
 
+use super::details::Bound;
 use super::token_exchange::{OwnSubject, for_own};
 use super::{Claim, Directory, RequestContext, Target, VerifiedUser, propose};
 use crate::authentication::AuthenticatedClient;
@@ -34,6 +35,8 @@ pub struct Carried<'a> {
     pub lineage: &'a Lineage,
     /// The rows that say so.
     pub guards: &'a [Guard],
+    /// Whether the person whose yes it is agreed to the authorization details, so that no grant must name their types.
+    pub has_agreed: bool,
     /// How long what was asked for lives at most.
     pub lifetime: Ttl,
 }
@@ -56,6 +59,9 @@ pub fn approved(
         Awaited::Token(own) => for_own(context, client, own)?,
     };
     claim.grant_type = carried.grant_type;
+    if carried.has_agreed && matches!(claim.details, Bound::Grants) {
+        claim.details = Bound::Person;
+    }
     claim.lineage.extend(carried.lineage);
     claim.guards.extend(carried.guards);
     // INVARIANT: what is given lives no longer than what was approved, nor than a token that it came from.
@@ -77,6 +83,7 @@ fn for_itself(client: &AuthenticatedClient) -> Claim<'_> {
         delegated_by: None,
         parent: None,
         latest_end: None,
+        details: Bound::Grants,
         lineage: client.lineage(),
         guards: client.guards(),
     }

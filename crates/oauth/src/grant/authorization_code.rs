@@ -3,6 +3,7 @@
 //!
 //! Which code it is, that it was not used before, and whose refresh token it is, is found out before.
 
+use super::details::Bound;
 use super::{Claim, Directory, RequestContext, Target, VerifiedUser, propose};
 use crate::authentication::{AuthenticatedClient, AuthenticationError, ClientFacts, guard, link};
 use crate::error::{ErrorCode, OAuthError};
@@ -10,6 +11,7 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chancery_core::actor::ChainLink;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::issuer::TrustedIssuer;
 use chancery_core::lineage::{Guard, Lineage};
 use chancery_core::noun::Noun;
@@ -28,6 +30,8 @@ pub struct Agreement<'a> {
     pub issuer: Option<&'a TrustedIssuer>,
     /// The most that a token may carry, as tokens write it.
     pub scope: &'a str,
+    /// The authorization details that it holds. None where the person has yet to be asked.
+    pub details: Option<&'a AuthorizationDetails>,
     /// What it hangs on: session or none, and the family.
     pub lineage: Lineage,
     /// The rows that say so.
@@ -81,6 +85,7 @@ pub fn offer(
         user,
         issuer,
         scope: "",
+        details: None,
         lineage: Lineage::default(),
         guards: Vec::new(),
         expires_at: Timestamp::from_micros(i64::MAX),
@@ -119,6 +124,7 @@ fn claim<'a>(
         delegated_by: None,
         parent,
         latest_end: Some(agreement.expires_at),
+        details: agreement.details.map_or(Bound::Person, Bound::Within),
         lineage,
         guards,
     }

@@ -1,5 +1,6 @@
 //! The client credentials grant (RFC 6749 §4.4): an agent for itself, with nobody behind it.
 
+use super::details::Bound;
 use super::{Claim, Directory, RequestContext, Target, propose};
 use crate::authentication::AuthenticatedClient;
 use crate::error::OAuthError;
@@ -28,6 +29,7 @@ pub fn client_credentials(
         delegated_by: None,
         parent: None,
         latest_end: None,
+        details: Bound::Grants,
         lineage: client.lineage(),
         guards: client.guards(),
     };

@@ -7,6 +7,7 @@
 //! a proof of possession that is not checked would protect nobody.
 
 use super::authorization_code::carried;
+use super::details::Bound;
 use super::{Claim, Directory, RequestContext, Target, VerifiedUser, propose};
 use crate::authentication::{AuthenticatedClient, guard, link};
 use crate::error::{ErrorCode, OAuthError};
@@ -214,6 +215,7 @@ pub fn jwt_bearer(
         delegated_by: None,
         parent,
         latest_end: Some(asserted.expires_at),
+        details: Bound::Grants,
         lineage,
         guards,
     };

@@ -4,6 +4,7 @@
 pub mod approved;
 pub mod authorization_code;
 pub mod client_credentials;
+pub mod details;
 pub mod jwt_bearer;
 pub mod token_exchange;
 
@@ -27,6 +28,7 @@ use chancery_core::scope::{Authority, Scope, ScopeSet};
 use chancery_core::tenant::{INTERFACE_PATH, Tenant};
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::user::User;
+use details::{Bound, CheckedDetails};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -41,6 +43,8 @@ pub struct RequestContext<'a> {
     pub decision: DecisionId,
     /// The id of the hop, if the request turns out to be one.
     pub delegation: DelegationId,
+    /// The authorization details that the token is to have.
+    pub details: Option<&'a CheckedDetails>,
 }
 
 /// Where a token will be used, found in the directory.
@@ -76,6 +80,8 @@ struct Claim<'a> {
     delegated_by: Option<Name>,
     parent: Option<Authority>,
     latest_end: Option<Timestamp>,
+    /// What decides which authorization details it may have.
+    details: Bound<'a>,
     lineage: Lineage,
     guards: Vec<Guard>,
 }
@@ -117,11 +123,18 @@ fn propose(
             .filter(|_| !is_own_hand)
             .map(|user| held(&user.user, directory)),
     };
-    let question = question(target, scope, directory, &limits)?;
+    let details = context.details.map(CheckedDetails::list);
+    let details = details.cloned().unwrap_or_default();
+    let implied = match scope {
+        None => details::implied(target, &details)?,
+        Some(_) => None,
+    };
+    let question = question(target, scope.or(implied.as_deref()), directory, &limits)?;
     let used: Vec<&Arc<Grant>> = grants
         .into_iter()
         .filter(|grant| bears_on(grant, &question))
         .collect();
+    details::check(&details, claim.details, target, (&question, &used))?;
     let facts = facts(context, &claim, target, question, limits);
     let plan = plan(context, claim, target, &used);
     Ok(Proposal {
@@ -301,6 +314,10 @@ fn facts(
         },
         scopes: question.scopes,
         asked: question.asked,
+        authorization_details: context
+            .details
+            .map(|details| details.facts().to_vec())
+            .unwrap_or_default(),
         limits,
     }
 }
@@ -362,6 +379,10 @@ fn plan(context: RequestContext<'_>, claim: Claim<'_>, target: &Target, grants: 
         chain: claim.chain,
         may_act,
         assurance: claim.client.assurance(),
+        authorization_details: context
+            .details
+            .map(|details| details.list().clone())
+            .unwrap_or_default(),
         issued_at: context.now,
         expires_at: ends.fold(end, Timestamp::min),
         algorithm,

@@ -4,6 +4,7 @@
 //! The closed table of subject tokens: a trusted issuer's token about a person, or one of our own access
 //! tokens that is still in force. The actor is always the authenticated client.
 
+use super::details::Bound;
 use super::{Claim, Directory, RequestContext, Target, VerifiedUser, propose};
 use crate::authentication::{AuthenticatedClient, guard, link};
 use crate::claims::OwnToken;
@@ -105,6 +106,7 @@ fn for_user<'a>(
         delegated_by: None,
         parent: None,
         latest_end: Some(expires_at),
+        details: Bound::Grants,
         lineage,
         guards,
     }
@@ -173,6 +175,7 @@ pub(super) fn for_own<'a>(
         delegated_by: is_hop.then(|| actor.name.clone()),
         parent: Some(carried(own)),
         latest_end: Some(own.token.expires_at),
+        details: Bound::Within(&own.token.authorization_details),
         lineage,
         guards,
     })

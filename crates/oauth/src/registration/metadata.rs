@@ -3,9 +3,11 @@
 
 use super::RegistrationError;
 use crate::jose::{JwkSet, JwkSetLimits};
+use chancery_core::authorization_details::DetailType;
 use chancery_core::client::{ClientAuthenticationMethod, ClientGrant, ClientSpec, Provenance};
 use chancery_core::redirect;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// What a client says about itself, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct ClientMetadata {
     pub redirect_uris: Vec<String>,
     /// The grants it wants. Never empty.
     pub grant_types: Vec<ClientGrant>,
+    /// The types of authorization details that it asks for (RFC 9396 §10).
+    pub authorization_details_types: BTreeSet<DetailType>,
     /// Its public keys.
     pub jwks: Option<Value>,
     /// Where its public keys are.
@@ -56,6 +60,7 @@ impl ClientMetadata {
             method,
             redirect_uris,
             grant_types,
+            authorization_details_types: detail_types(members)?,
             jwks,
             jwks_uri,
             client_name: words("client_name", 120, NAME)?,
@@ -75,6 +80,7 @@ impl ClientMetadata {
             jwks_uri: self.jwks_uri.clone(),
             redirect_uris: self.redirect_uris.clone(),
             grant_types: self.grant_types.clone(),
+            authorization_details_types: self.authorization_details_types.clone(),
             display_name: self.client_name.clone(),
             client_uri: self.client_uri.clone(),
             software_id: self.software_id.clone(),
@@ -97,6 +103,7 @@ impl ClientMetadata {
                 "client_uri" => RegistrationError::Metadata(CLIENT_URI),
                 "jwks" | "jwks_uri" => RegistrationError::Metadata(KEYS),
                 "grant_types" => RegistrationError::Metadata(GRANTS),
+                "authorization_details_types" => RegistrationError::Metadata(DETAILS),
                 _ => RegistrationError::Metadata("the metadata breaks a rule"),
             }
         })
@@ -107,6 +114,9 @@ impl ClientMetadata {
 pub fn describe(spec: &ClientSpec) -> Map<String, Value> {
     let has_code = spec.may_use(ClientGrant::AuthorizationCode);
     let grants: Vec<&str> = spec.grant_types.iter().map(|grant| grant.as_str()).collect();
+    let details = &spec.authorization_details_types;
+    let details: Vec<&str> = details.iter().map(DetailType::as_str).collect();
+    let details = (!details.is_empty()).then(|| Value::from(details));
     let all = [
         ("redirect_uris", Some(Value::from(spec.redirect_uris.clone()))),
         (
@@ -118,6 +128,7 @@ pub fn describe(spec: &ClientSpec) -> Map<String, Value> {
             "response_types",
             Some(Value::from(if has_code { vec!["code"] } else { Vec::new() })),
         ),
+        ("authorization_details_types", details),
         ("client_name", spec.display_name.clone().map(Value::from)),
         ("client_uri", spec.client_uri.clone().map(Value::from)),
         ("software_id", spec.software_id.clone().map(Value::from)),
@@ -137,6 +148,15 @@ fn parse_method(name: &str) -> Option<ClientAuthenticationMethod> {
         "private_key_jwt" => Some(ClientAuthenticationMethod::PrivateKeyJwt),
         _ => None,
     }
+}
+
+/// The types are those of resources, which come and go: whether a resource knows one is seen when it is asked for.
+fn detail_types(members: &Map<String, Value>) -> Result<BTreeSet<DetailType>, RegistrationError> {
+    let named = texts(members, "authorization_details_types", DETAILS)?.unwrap_or_default();
+    let types = named.into_iter().map(str::parse);
+    types
+        .collect::<Result<_, _>>()
+        .map_err(|_| RegistrationError::Metadata(DETAILS))
 }
 
 /// Grants that are not known here are left out, as RFC 7591 §2 allows; the answer shows what is left.
@@ -253,6 +273,8 @@ const REDIRECT: &str = "redirect_uris are at most 20 https URLs, http on 127.0.0
 const METHOD: &str =
     "token_endpoint_auth_method is none, client_secret_basic, client_secret_post or private_key_jwt";
 const GRANTS: &str = "grant_types has no grant that is known here";
+const DETAILS: &str =
+    "authorization_details_types are at most 64 types of 1 to 128 printable ASCII characters without space";
 const RESPONSES: &str = "response_types is code, with the grant authorization_code";
 const APPLICATION: &str = "application_type is web or native";
 const KEYS: &str = "private_key_jwt needs jwks, a set of public keys, or jwks_uri, an https URL";
@@ -288,6 +310,33 @@ mod tests {
         let metadata = parse(&json!({ "redirect_uris": ["https://app.example/callback"] })).unwrap();
         assert_eq!(metadata.method, ClientAuthenticationMethod::ClientSecretBasic);
         assert_eq!(metadata.grant_types, [ClientGrant::AuthorizationCode]);
+    }
+
+    #[test]
+    fn the_types_of_details_that_a_client_asks_for_are_kept_and_told() {
+        let metadata = with(
+            "authorization_details_types",
+            json!(["payment", "https://a.example/x"]),
+        )
+        .unwrap();
+        let told = describe(&metadata.to_spec(Provenance::Registered));
+        assert_eq!(
+            told["authorization_details_types"],
+            json!(["https://a.example/x", "payment"])
+        );
+        let many: Vec<String> = (0..65).map(|number| format!("t{number}")).collect();
+        for bad in [
+            json!("payment"),
+            json!([7]),
+            json!(["a b"]),
+            json!([""]),
+            json!(many),
+        ] {
+            assert_eq!(
+                code(with("authorization_details_types", bad)),
+                "invalid_client_metadata"
+            );
+        }
     }
 
     #[test]

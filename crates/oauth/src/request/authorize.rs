@@ -2,11 +2,13 @@
 //! typed request, in two steps, since an error may only be sent to a redirect URI that is known to be the client's
 //! (RFC 6749 §4.1.2.1).
 //!
-//! Request objects (RFC 9101) and `authorization_details` (RFC 9396) are refused with their own errors.
+//! Request objects (RFC 9101) are refused with their own errors.
 
+use super::details::details;
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Parameters;
 use crate::redirect;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::time::Ttl;
 use chancery_core::uri::ResourceUri;
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,8 @@ pub struct AuthorizationRequest {
     pub identity: Vec<String>,
     /// Where the token will be used.
     pub resource: Option<ResourceUri>,
+    /// The `authorization_details` parameter (RFC 9396 §3).
+    pub details: Option<AuthorizationDetails>,
     /// Stands in the ID token.
     pub nonce: Option<String>,
     /// What is to be asked of the person.
@@ -143,6 +147,7 @@ impl OpenedRequest {
             scope,
             identity,
             resource: resource(rest)?,
+            details: details(rest)?,
             nonce: short(rest.take("nonce"))?,
             prompt: Prompt::parse(rest.take("prompt").as_deref())?,
             max_age: max_age(rest.take("max_age").as_deref())?,
@@ -177,7 +182,7 @@ impl Prompt {
 }
 
 fn refuse_extensions(rest: &mut Parameters) -> Result<(), OAuthError> {
-    const REFUSED: [(&str, ErrorCode, &str); 4] = [
+    const REFUSED: [(&str, ErrorCode, &str); 3] = [
         (
             "request",
             ErrorCode::RequestNotSupported,
@@ -192,11 +197,6 @@ fn refuse_extensions(rest: &mut Parameters) -> Result<(), OAuthError> {
             "registration",
             ErrorCode::RegistrationNotSupported,
             "registration is not taken",
-        ),
-        (
-            "authorization_details",
-            ErrorCode::InvalidAuthorizationDetails,
-            "authorization_details are not taken: ask for scopes",
         ),
     ];
     for (name, code, description) in REFUSED {
@@ -310,7 +310,7 @@ mod tests {
                 ErrorCode::RequestUriNotSupported,
             ),
             (
-                "&authorization_details=[]",
+                "&authorization_details=[1]",
                 ErrorCode::InvalidAuthorizationDetails,
             ),
             ("&prompt=none+login", ErrorCode::InvalidRequest),

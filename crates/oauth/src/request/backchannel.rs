@@ -1,13 +1,15 @@
 //! The backchannel authentication request (OpenID Connect CIBA Core §7.1): an agent asks for access for a person who
 //! is not there. Poll mode only.
 //!
-//! Does not read signed requests (`request`), and refuses `authorization_details`, which nothing carries yet.
+//! Does not read signed requests (`request`).
 
 use super::client::PresentedClient;
+use super::details::details;
 use super::token::{TargetRequest, target};
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Parameters;
 use chancery_core::approval::{AgentText, LONGEST_PENDING};
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::secret::Secret;
 use chancery_core::time::Ttl;
 
@@ -22,6 +24,8 @@ pub struct BackchannelRequest {
     pub target: TargetRequest,
     /// The scopes at the target, without `openid`.
     pub scope: Option<String>,
+    /// The `authorization_details` parameter (RFC 9396 §3).
+    pub details: Option<AuthorizationDetails>,
     /// What the client says of it.
     pub binding_message: Option<AgentText>,
     /// How long the person has to answer.
@@ -50,18 +54,13 @@ impl BackchannelRequest {
         if form.take("request").is_some() {
             return Err(OAuthError::invalid_request("signed requests are not taken"));
         }
-        if form.take("authorization_details").is_some() {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidAuthorizationDetails,
-                "authorization_details are not taken here",
-            ));
-        }
         Ok(Self {
             hint: hint(&mut form)?,
             scope: scope(&mut form)?,
             binding_message: binding_message(&mut form)?,
             requested_expiry: requested_expiry(&mut form)?,
             target: target(&mut form)?,
+            details: details(&mut form)?,
             client,
         })
     }
@@ -175,7 +174,7 @@ mod tests {
     fn what_is_not_carried_is_refused_and_not_ignored() {
         let with = |more: &str| parse(&format!("scope=openid&login_hint=a&{more}")).unwrap_err();
         assert_eq!(
-            with("authorization_details=%5B%5D"),
+            with("authorization_details=%7B%7D"),
             ErrorCode::InvalidAuthorizationDetails
         );
         assert_eq!(with("request=x"), ErrorCode::InvalidRequest);

@@ -2,8 +2,10 @@
 
 use super::authorize::{resource, scopes};
 use super::client::PresentedClient;
-use crate::error::{ErrorCode, OAuthError};
+use super::details::details;
+use crate::error::OAuthError;
 use crate::form::Parameters;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::uri::ResourceUri;
 
 /// A device authorization request.
@@ -17,6 +19,8 @@ pub struct DeviceAuthorizationRequest {
     pub identity: Vec<String>,
     /// Where the token will be used.
     pub resource: Option<ResourceUri>,
+    /// The `authorization_details` parameter (RFC 9396 §3).
+    pub details: Option<AuthorizationDetails>,
 }
 
 impl DeviceAuthorizationRequest {
@@ -27,18 +31,13 @@ impl DeviceAuthorizationRequest {
     pub fn parse(authorization: Option<&str>, body: &[u8]) -> Result<Self, OAuthError> {
         let mut form = Parameters::parse(body)?;
         let client = PresentedClient::parse(authorization, &mut form)?;
-        if form.take("authorization_details").is_some() {
-            return Err(OAuthError::new(
-                ErrorCode::InvalidAuthorizationDetails,
-                "authorization_details are not taken here",
-            ));
-        }
         let (scope, identity) = scopes(form.take("scope").as_deref());
         Ok(Self {
             client,
             scope,
             identity,
             resource: resource(&mut form)?,
+            details: details(&mut form)?,
         })
     }
 }
@@ -46,6 +45,7 @@ impl DeviceAuthorizationRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorCode;
 
     #[test]
     fn a_device_asks_for_scopes_at_one_resource() {
@@ -64,7 +64,7 @@ mod tests {
                 ErrorCode::InvalidTarget,
             ),
             (
-                "&authorization_details=[]",
+                "&authorization_details=[1]",
                 ErrorCode::InvalidAuthorizationDetails,
             ),
             ("&scope=a&scope=b", ErrorCode::InvalidRequest),

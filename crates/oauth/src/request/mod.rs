@@ -3,6 +3,7 @@
 pub mod authorize;
 pub mod backchannel;
 pub mod client;
+mod details;
 pub mod device;
 pub mod introspection;
 pub mod revocation;

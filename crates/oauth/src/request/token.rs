@@ -1,9 +1,11 @@
 //! The token request (RFC 6749 §3.2, RFC 8693 §2.1): bytes to a typed grant.
 
 use super::client::PresentedClient;
+use super::details::details;
 use crate::error::{ErrorCode, OAuthError};
 use crate::form::Parameters;
 use crate::urn;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::client::ClientGrant;
 use chancery_core::secret::Secret;
 use chancery_core::uri::ResourceUri;
@@ -19,6 +21,8 @@ pub struct TokenRequest {
     pub target: TargetRequest,
     /// The `scope` parameter; absent asks for the default.
     pub scope: Option<String>,
+    /// The `authorization_details` parameter (RFC 9396 §6); absent asks for what the grant holds.
+    pub details: Option<AuthorizationDetails>,
 }
 
 /// The grant of a token request.
@@ -143,6 +147,7 @@ impl TokenRequest {
             grant,
             target,
             scope: form.take("scope"),
+            details: details(&mut form)?,
         })
     }
 }

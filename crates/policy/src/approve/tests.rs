@@ -40,6 +40,7 @@ fn record(kind: ApprovalKind, user: Option<&str>, owner: &str) -> ApprovalRecord
             connection: None,
             call: None,
             scopes: Authority::parse("bank:pay").unwrap(),
+            authorization_details: chancery_core::authorization_details::AuthorizationDetails::default(),
             sensitivity: Sensitivity::Sensitive,
             lifetime: Ttl::from_seconds(60),
             says: None,

@@ -65,6 +65,7 @@ fn facts() -> Facts {
         }),
         scopes: needs(&[("pay", Sensitivity::Write)]),
         asked: None,
+        authorization_details: Vec::new(),
         limits: Limits {
             parent: Some(authority("bank:pay bank:read")),
             ceiling: authority("bank:pay bank:read"),

@@ -1,6 +1,8 @@
 use super::*;
 use chancery_core::approval::{ApprovalFacts, ApprovalMethod};
 use chancery_core::assurance::{AgentAssurance, UserAssurance};
+use chancery_core::authorization_details::{AuthorizationDetails, DetailFacts};
+use chancery_core::call::Argument;
 use chancery_core::id::{AgentId, ClientId, DecisionId, Id as _, TenantId};
 use chancery_core::lineage::Lineage;
 use chancery_core::proposal::{AgentFacts, GrantType, Limits, ResourceFacts, Subject, TokenPlan, UserFacts};
@@ -54,6 +56,7 @@ fn facts() -> Facts {
         }),
         scopes: scopes_in_question(&[("read", Sensitivity::Read)]),
         asked: Some(authority("notes:read")),
+        authorization_details: Vec::new(),
         limits: Limits {
             parent: None,
             ceiling: authority("notes:read notes:write"),
@@ -93,6 +96,7 @@ fn proposal(facts: Facts) -> Proposal {
             chain: Vec::new(),
             may_act: None,
             assurance: AgentAssurance::Runtime,
+            authorization_details: AuthorizationDetails::default(),
             issued_at: facts.now,
             expires_at: facts.now,
             algorithm: TokenAlgorithm::Es256,
@@ -237,7 +241,8 @@ fn facts_fit_the_schema() {
     facts.chain = vec![name("bot"), name("planner")];
     facts.instance = BTreeMap::from([("pod".to_owned(), "web-1".to_owned())]);
     let schema = crate::set::schema().unwrap();
-    let context = entities::issue_context(&facts, true).unwrap();
+    facts.authorization_details = vec![payment(1)];
+    let context = entities::issue_contexts(&facts, true).unwrap().remove(0);
     let request = cedar::Request::new(
         entities::uid(Kind::Agent, "bot"),
         entities::uid(Kind::Action, "issue_token"),
@@ -296,7 +301,7 @@ proptest! {
         let sliced = evaluator.ask("issue_token", &evaluator.principals, &resources);
         let request = cedar::Request::new(
             evaluator.principals[0].clone(), entities::uid(Kind::Action, "issue_token"), resources[0].clone(),
-            evaluator.context.clone(), None,
+            evaluator.contexts[0].clone(), None,
         ).unwrap();
         let whole = answer(&set.authorizer.is_authorized(&request, &set.index.whole(), &evaluator.entities));
         prop_assert_eq!((sliced.allowed, sliced.policies), (whole.allowed, whole.policies));
@@ -419,4 +424,50 @@ fn sets_that_read_no_yes_never_ask_for_one() {
     let set =
         with_policy(r#"@id("no") forbid (principal is Agent, action == Action::"issue_token", resource);"#);
     assert_eq!(deny_reason(&set, facts()), Some(DenyReason::ScopeRefused));
+}
+
+fn payment(amount: i64) -> DetailFacts {
+    DetailFacts {
+        kind: "payment".parse().unwrap(),
+        members: BTreeMap::from([("amount".to_owned(), Argument::Number(amount))]),
+    }
+}
+
+#[test]
+fn every_detail_is_asked_about_and_none_hides_behind_another() {
+    let limit = r#"@id("small-payments") forbid (principal, action == Action::"issue_token", resource) when {
+        context has authorization_detail && context.authorization_detail.type == "payment"
+        && !(context.authorization_detail.members.number.hasTag("amount")
+             && context.authorization_detail.members.number.getTag("amount") <= 100)
+    };"#;
+    let set = PolicySet::compile(&format!("{}\n{limit}", crate::DEFAULT_POLICIES)).unwrap();
+    let with = |details: Vec<DetailFacts>| {
+        let mut facts = facts();
+        facts.authorization_details = details;
+        deny_reason(&set, facts)
+    };
+    assert_eq!(with(Vec::new()), None);
+    assert_eq!(with(vec![payment(100)]), None);
+    for details in [
+        vec![payment(101)],
+        vec![payment(1), payment(101)],
+        vec![payment(101), payment(1)],
+        vec![DetailFacts {
+            members: BTreeMap::new(),
+            ..payment(1)
+        }],
+    ] {
+        assert_eq!(with(details), Some(DenyReason::ScopeRefused));
+    }
+}
+
+#[test]
+fn the_types_of_details_are_seen_as_a_set() {
+    let rule = r#"@id("no-payments") forbid (principal, action == Action::"issue_token", resource)
+        when { context.authorization_details_types.contains("payment") };"#;
+    let set = PolicySet::compile(&format!("{}\n{rule}", crate::DEFAULT_POLICIES)).unwrap();
+    assert_eq!(deny_reason(&set, facts()), None);
+    let mut facts = facts();
+    facts.authorization_details = vec![payment(1)];
+    assert_eq!(deny_reason(&set, facts), Some(DenyReason::ScopeRefused));
 }

@@ -7,10 +7,11 @@ use crate::approve::request::{self, Request, Wanted};
 use crate::error::Failure;
 use crate::issue::arrival::{Arrival, Source};
 use crate::issue::token::{consume, guard_of};
-use crate::issue::{authenticate, id_token, target};
+use crate::issue::{authenticate, details, id_token, target};
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::approval::{Basis, PENDING_FOR, Requirement};
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::client::ClientGrant;
 use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::id::{DecisionId, DelegationId, Id as _};
@@ -64,7 +65,7 @@ pub async fn ask(
         app,
         served,
         (client, &user),
-        (&target, request.scope.as_deref()),
+        (&target, request.scope.as_deref(), request.details.as_ref()),
         now,
     )
     .await?;
@@ -193,14 +194,16 @@ async fn propose(
     app: &App,
     served: &Served,
     (client, user): (&AuthenticatedClient, &Arc<User>),
-    (target, scope): (&Target, Option<&str>),
+    (target, scope, details): (&Target, Option<&str>, Option<&AuthorizationDetails>),
     now: Timestamp,
 ) -> Result<Proposal, Failure> {
+    let details = details::wanted(target, client.client(), (details, None), scope)?;
     let context = RequestContext {
         tenant: &served.tenant,
         now,
         decision: DecisionId::generate(now, &*app.random),
         delegation: DelegationId::generate(now, &*app.random),
+        details: Some(&details),
     };
     let verified = VerifiedUser {
         user: user.clone(),
@@ -214,6 +217,7 @@ async fn propose(
         grant_type: GrantType::Ciba,
         lineage: &lineage,
         guards: &[],
+        has_agreed: true,
         lifetime: lifetime(target),
     };
     Ok(approved(context, client, carried, target, scope, &directory)?)

@@ -2,6 +2,7 @@
 
 use chancery_core::actor::ChainLink;
 use chancery_core::approval::{AgentText, ApprovalKind, Asked, AskedCall, Party};
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::call::UsePlan;
 use chancery_core::decision::Decision;
 use chancery_core::id::{ConnectionId, UserId};
@@ -36,6 +37,7 @@ pub fn of_token(needed: &NeedsApproval<TokenPlan>, target: &Target) -> Asked {
             Target::Chancery | Target::Resource(_) => None,
         },
         scopes: needed.given.clone(),
+        authorization_details: plan.authorization_details.clone(),
         sensitivity: sensitivity(facts, &needed.given),
         lifetime: grant::lifetime(target),
         ..of_facts(ApprovalKind::Token, facts, (plan.agent, plan.client, user))
@@ -107,6 +109,7 @@ fn of_facts(
         connection: None,
         call: None,
         scopes: Authority::default(),
+        authorization_details: AuthorizationDetails::default(),
         sensitivity: Sensitivity::Read,
         lifetime: Ttl::ZERO,
         says: None,
@@ -163,5 +166,6 @@ pub fn is_of(proposal: &chancery_core::proposal::Proposal, asked: &Asked) -> boo
         && resource == asked.resource.as_ref().map(|resource| resource.id)
         && plan.may_act.is_some() == asked.hand_over_to.is_some()
         && plan.chain == asked.chain
+        && plan.authorization_details.is_same(&asked.authorization_details)
         && asks_for
 }

@@ -9,7 +9,7 @@ use crate::directory::lineage;
 use crate::error::Failure;
 use crate::issue::agreement::Redeemed;
 use crate::issue::token::guard_of;
-use crate::issue::{own, subject, target};
+use crate::issue::{details, own, subject, target};
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -286,11 +286,17 @@ async fn propose(
     let root = root.map_or_else(|| client.agent().name.clone(), |agent| agent.name.clone());
     let person = verified.as_ref().map(|user| user.user.name.clone());
     let directory = target::directory_for(app, tenant, client, (root, person), (target, scope)).await?;
+    let details = details::checked(target, asked.authorization_details.clone())?;
+    let context = RequestContext {
+        details: Some(&details),
+        ..context
+    };
     let carried = Carried {
         subject,
         grant_type: asked.grant_type.unwrap_or(GrantType::Ciba),
         lineage: &record.lineage,
         guards,
+        has_agreed: asked.kind == ApprovalKind::Access || matches!(record.basis, Basis::Agreement(_)),
         lifetime,
     };
     Ok(approved(context, client, carried, target, scope, &directory)?)
@@ -323,6 +329,7 @@ async fn parent_token(
         subject,
         audience: parent.audience.clone(),
         scope: parent.scope.clone(),
+        authorization_details: parent.authorization_details.clone(),
         client: parent.client,
         actors: parent.actors.clone(),
         may_act: parent.may_act,
@@ -348,6 +355,7 @@ pub fn parent_of(token: &OwnToken) -> ParentToken {
         agent,
         audience: token.audience.clone(),
         scope: token.scope.clone(),
+        authorization_details: token.authorization_details.clone(),
         client: token.client,
         actors: token.actors.clone(),
         may_act: token.may_act,

@@ -3,6 +3,7 @@
 
 use crate::error::Failure;
 use chancery_core::agent::AgentSpec;
+use chancery_core::authorization_details::DetailType;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
@@ -12,7 +13,7 @@ use chancery_core::grant::{Grant, GrantSpec, Principal};
 use chancery_core::id::{Id, TenantId, TokenId};
 use chancery_core::issuer::TrustedIssuerSpec;
 use chancery_core::name::Name;
-use chancery_core::noun::{Noun, Record, Spec};
+use chancery_core::noun::{Lifecycle, Noun, Record, Spec};
 use chancery_core::registration::RegistrationRuleSpec;
 use chancery_core::resource::ResourceSpec;
 use chancery_core::session::SessionSpec;
@@ -20,7 +21,7 @@ use chancery_core::token_family::TokenFamilySpec;
 use chancery_core::user::UserSpec;
 use chancery_store::{Db, DelegationSpec, Stored, record};
 use moka::sync::Cache;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -57,6 +58,7 @@ pub struct Directory {
     pub families: Shelf<TokenFamilySpec>,
     /// Registration rules, all of a tenant together.
     pub registration_rules: Shelf<RegistrationRuleSpec>,
+    detail_types: Cache<TenantId, Arc<BTreeSet<DetailType>>>,
     secrets: Secrets,
     revoked: RwLock<HashSet<(TenantId, TokenId)>>,
 }
@@ -90,6 +92,7 @@ impl Directory {
             sessions: Shelf::new(db.clone(), 100_000),
             families: Shelf::new(db.clone(), 100_000),
             registration_rules: Shelf::new(db.clone(), 10_000),
+            detail_types: Cache::new(10_000),
             secrets: Cache::new(100_000),
             revoked: RwLock::default(),
             db,
@@ -104,7 +107,10 @@ impl Directory {
             Noun::Blueprint => self.blueprints.forget(tenant, id),
             Noun::TrustedIssuer => self.issuers.forget(tenant, id),
             Noun::RuntimeBinding => self.bindings.forget(tenant, id),
-            Noun::Resource => self.resources.forget(tenant, id),
+            Noun::Resource => {
+                self.resources.forget(tenant, id);
+                self.detail_types.invalidate(&tenant);
+            }
             Noun::Grant => self.grants.forget(tenant, id),
             Noun::User => self.users.forget(tenant, id),
             Noun::Delegation => self.delegations.forget(tenant, id),
@@ -125,6 +131,7 @@ impl Directory {
         self.issuers.forget_all();
         self.bindings.forget_all();
         self.resources.forget_all();
+        self.detail_types.invalidate_all();
         self.grants.forget_all();
         self.users.forget_all();
         self.delegations.forget_all();
@@ -172,6 +179,7 @@ impl Directory {
             resource: None,
             connection: None,
             scopes: chancery_core::scope::ScopeSet::default(),
+            authorization_details_types: BTreeSet::new(),
             source: chancery_core::grant::GrantSource::Administrator,
             expires_at: None,
             budget: None,
@@ -182,6 +190,38 @@ impl Directory {
             .by_parent(tenant, probe.parent().unwrap_or_default())
             .await?;
         Ok(grants.to_vec())
+    }
+
+    /// The types of authorization details that resources in use know (RFC 9396 §10).
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn detail_types(&self, tenant: TenantId) -> Result<Arc<BTreeSet<DetailType>>, Failure> {
+        if let Some(known) = self.detail_types.get(&tenant) {
+            return Ok(known);
+        }
+        let epoch = self.resources.epoch.load(Ordering::SeqCst);
+        let mut types = BTreeSet::new();
+        let mut after = String::new();
+        loop {
+            let page = record::Page {
+                after: &after,
+                state: Some(Lifecycle::Active),
+                limit: PAGE,
+            };
+            let resources = record::list::<ResourceSpec>(&self.db, tenant, &page).await?;
+            for resource in &resources {
+                types.extend(resource.spec.authorization_details_types.keys().cloned());
+            }
+            match resources.last() {
+                Some(last) if u32::try_from(resources.len()) == Ok(PAGE) => after = last.name.to_string(),
+                Some(_) | None => break,
+            }
+        }
+        let types = Arc::new(types);
+        self.resources
+            .guarded(epoch, &self.detail_types, &tenant, types.clone());
+        Ok(types)
     }
 
     /// The open secrets of a client. Cached under the client's version, which every reset raises.
@@ -389,3 +429,6 @@ impl<S: Stored> Shelf<S> {
         self.by_parent.invalidate_all();
     }
 }
+
+/// How many resources are read at once.
+const PAGE: u32 = 500;

@@ -214,6 +214,10 @@ impl Managed for ResourceSpec {
         if let Some(agent) = &self.agent {
             require::<AgentSpec>(view, agent).await?;
         }
+        for (kind, spec) in &self.authorization_details_types {
+            chancery_mcp::schema::InputSchema::compile(&spec.schema)
+                .map_err(|error| invalid(&format!("`authorization_details_types.{kind}.schema`: {error}")))?;
+        }
         let Some(name) = self.upstream.as_ref().and_then(Upstream::connection) else {
             return Ok(());
         };
@@ -235,6 +239,7 @@ impl Managed for ResourceSpec {
             || self.agent != new.agent
             || self.scopes != new.scopes
             || self.upstream != new.upstream
+            || self.authorization_details_types != new.authorization_details_types
             || self.maps_more_than(new)
     }
 
@@ -346,6 +351,13 @@ impl Managed for GrantSpec {
             Some(Granted::Resource(name, scopes)) => {
                 let resource = view.spec::<ResourceSpec>(name).await?;
                 let resource = resource.ok_or_else(|| missing(Noun::Resource, name))?;
+                let types = &resource.authorization_details_types;
+                let mut named = self.authorization_details_types.iter();
+                if let Some(unknown) = named.find(|kind| !types.contains_key(kind)) {
+                    return Err(invalid(&format!(
+                        "`authorization_details_types` has `{unknown}`, which resource `{name}` does not know"
+                    )));
+                }
                 if scopes.is_subset(&resource.all_scopes()) {
                     return Ok(());
                 }
@@ -358,6 +370,9 @@ impl Managed for GrantSpec {
     fn narrows(&self, new: &Self) -> bool {
         let place = |grant: &Self| (grant.agent.clone(), grant.principal.clone(), grant.place());
         !self.scopes.is_subset(&new.scopes)
+            || !self
+                .authorization_details_types
+                .is_subset(&new.authorization_details_types)
             || ends_earlier(self.expires_at, new.expires_at)
             || self.hours != new.hours
             || place(self) != place(new)

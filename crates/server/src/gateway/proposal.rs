@@ -241,6 +241,7 @@ fn facts(
         }),
         scopes: sensitivities(caller, scopes),
         asked: Some(at(scopes.clone())),
+        authorization_details: Vec::new(),
         limits: Limits {
             parent: Some(at(caller.token.scopes())),
             ceiling: caller.ceiling(),

@@ -141,7 +141,8 @@ fn document(spec: &ResourceSpec, uri: &str) -> Wanted {
     }
 }
 
-fn argument(field: Field) -> Argument {
+/// A field as policies see it.
+pub fn argument(field: Field) -> Argument {
     match field {
         Field::Text(text) => Argument::Text(text),
         Field::Number(number) => Argument::Number(number),

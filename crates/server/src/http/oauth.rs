@@ -147,11 +147,16 @@ pub async fn metadata(
     Extension(RequestTenant(served)): Extension<RequestTenant>,
 ) -> Response {
     let headers = [(CACHE_CONTROL, "public, max-age=300")];
-    let registering = match registration::open_ways(&app, &served).await {
-        Ok(registering) => registering,
+    let known = async {
+        let registering = registration::open_ways(&app, &served).await?;
+        Ok((registering, app.directory.detail_types(served.tenant.id).await?))
+    };
+    let (registering, detail_types) = match known.await {
+        Ok(known) => known,
         Err(failure) => return oauth_error(&failure, &served.tenant.spec.base_url, false),
     };
-    let document = Metadata::new(&served.tenant.spec.base_url, has_pages(&served), registering);
+    let document = Metadata::new(&served.tenant.spec.base_url, has_pages(&served), registering)
+        .with_detail_types(&detail_types);
     (headers, axum::Json(document)).into_response()
 }
 

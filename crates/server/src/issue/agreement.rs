@@ -8,15 +8,16 @@ use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::directory::lineage;
 use crate::error::Failure;
-use crate::issue::device;
 use crate::issue::refresh::{self, Redeeming};
 use crate::issue::target;
+use crate::issue::{details, device};
 use crate::people::code::{self, CodeContent};
 use crate::people::local;
 use crate::record as audit;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::approval::AgreementBasis;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::event::{Change, Event, EventKind, EventOutcome};
 use chancery_core::grant::Principal;
 use chancery_core::id::{EventId, Id as _, TenantId, TokenFamilyId};
@@ -88,7 +89,7 @@ pub async fn propose(
     served: &Served,
     client: &AuthenticatedClient,
     presented: Presented<'_>,
-    (wanted, scope): (&TargetRequest, Option<&str>),
+    (wanted, scope, named): (&TargetRequest, Option<&str>, Option<&AuthorizationDetails>),
     context: RequestContext<'_>,
 ) -> Result<(Proposal, Redeemed, Target), Failure> {
     let (redeemed, relied, grant_type) = match presented {
@@ -128,12 +129,19 @@ pub async fn propose(
         user: &VerifiedUser { user, guard: None },
         issuer: issuer.as_deref(),
         scope: &spec.scope,
+        details: Some(&spec.authorization_details),
         lineage: hangs_on,
         guards: relied,
         expires_at: spec.expires_at,
     };
     let scope = scope.map(|scope| without_identity(scope, &spec.identity));
     let scope = scope.as_deref();
+    let details = (named, Some(&spec.authorization_details));
+    let details = details::wanted(&target, client.client(), details, scope)?;
+    let context = RequestContext {
+        details: Some(&details),
+        ..context
+    };
     let proposal = authorization_code(context, client, agreement, &target, scope, &directory)?;
     Ok((proposal, redeemed, target))
 }
@@ -256,6 +264,7 @@ async fn family(
             is_offline,
             resource: content.resource.clone(),
             scope: content.scope.clone(),
+            authorization_details: content.authorization_details.clone(),
             identity: content.identity.clone(),
             authenticated_at: content.authenticated_at,
             acr: content.acr.clone(),

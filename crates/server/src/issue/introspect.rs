@@ -5,6 +5,7 @@ use crate::error::Failure;
 use crate::issue::arrival::{Arrival, Source};
 use crate::issue::{authenticate, own, token};
 use crate::tenants::Served;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::id::AgentId;
 use chancery_oauth::authentication::AuthenticatedClient;
 use chancery_oauth::claims::{Act, OwnToken};
@@ -29,6 +30,9 @@ struct Description {
     aud: String,
     client_id: String,
     scope: String,
+    /// RFC 9396 §9.2.
+    #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
+    authorization_details: AuthorizationDetails,
     token_type: &'static str,
     exp: i64,
     iat: i64,
@@ -111,6 +115,7 @@ fn describe(served: &Served, token: &OwnToken) -> Description {
         aud: token.audience.clone(),
         client_id: token.client.to_string(),
         scope: token.scope.clone(),
+        authorization_details: token.authorization_details.clone(),
         token_type: "Bearer",
         exp: token.expires_at.as_seconds(),
         iat: token.issued_at.as_seconds(),

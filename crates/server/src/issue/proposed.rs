@@ -6,17 +6,18 @@ use crate::approve::redeem::{self, Redemption};
 use crate::error::Failure;
 use crate::issue::agreement::{self, Presented, Redeemed};
 use crate::issue::asking::Asking;
-use crate::issue::assertion;
 use crate::issue::subject::{self, Found, Learned};
 use crate::issue::target;
+use crate::issue::{assertion, details};
 use crate::tenants::Served;
 use chancery_core::id::{DecisionId, DelegationId, Id as _};
 use chancery_core::proposal::Proposal;
 use chancery_core::secret::Secret;
 use chancery_core::time::Timestamp;
 use chancery_oauth::authentication::AuthenticatedClient;
-use chancery_oauth::error::OAuthError;
+use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::jwt_bearer::{self, AssertedUser};
+use chancery_oauth::grant::token_exchange::SubjectToken;
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
 use chancery_store::Statement;
@@ -73,6 +74,7 @@ pub(super) async fn propose(
         now,
         decision: DecisionId::generate(now, &*app.random),
         delegation: DelegationId::generate(now, &*app.random),
+        details: None,
     };
     match &request.grant {
         GrantRequest::AuthorizationCode {
@@ -108,6 +110,9 @@ pub(super) async fn propose(
         }
         GrantRequest::Ciba { auth_req_id } => {
             // What is given was said when it was asked for; no parameter widens or turns it.
+            if request.details.is_some() {
+                return Err(SAID_BEFORE.into());
+            }
             let handle = auth_req_id.expose_secret();
             let (proposal, redemption, redeemed) =
                 redeem::token(app, served, client, handle, context).await?;
@@ -128,6 +133,12 @@ async fn of_itself(
 ) -> Result<Proposed, Failure> {
     let (tenant, scope) = (context.tenant.id, request.scope.as_deref());
     let target = target::find(app, tenant, &request.target).await?;
+    let named = (request.details.as_ref(), None);
+    let details = details::wanted(&target, client.client(), named, scope)?;
+    let context = RequestContext {
+        details: Some(&details),
+        ..context
+    };
     let directory = target::directory_for_agent(app, tenant, client, &target, scope).await?;
     let proposal = client_credentials::client_credentials(context, client, &target, scope, &directory)?;
     Ok(Proposed {
@@ -146,6 +157,15 @@ async fn exchanged(
     let (tenant, scope) = (context.tenant.id, request.scope.as_deref());
     let subject = &found.subject;
     let target = target::find(app, tenant, &request.target).await?;
+    let held = match subject {
+        SubjectToken::User { .. } => None,
+        SubjectToken::Own(own) => Some(&own.token.authorization_details),
+    };
+    let details = details::wanted(&target, client.client(), (request.details.as_ref(), held), scope)?;
+    let context = RequestContext {
+        details: Some(&details),
+        ..context
+    };
     let directory = target::directory_for_subject(app, tenant, client, subject, &target, scope).await?;
     let proposal = token_exchange::token_exchange(context, client, subject, &target, scope, &directory)?;
     Ok(Proposed {
@@ -172,6 +192,11 @@ async fn asserted(
     let scope = request.scope.as_deref();
     let ends = (client.agent().name.clone(), Some(found.user.user.name.clone()));
     let named = scope.or(found.bounds.scope.as_deref());
+    let details = details::wanted(&target, client.client(), (request.details.as_ref(), None), named)?;
+    let context = RequestContext {
+        details: Some(&details),
+        ..context
+    };
     let directory = target::directory_for(app, tenant, client, ends, (&target, named)).await?;
     let user = AssertedUser {
         user: &found.user,
@@ -195,7 +220,11 @@ async fn agreed(
     presented: Presented<'_>,
     (request, context): (&TokenRequest, RequestContext<'_>),
 ) -> Result<Proposed, Failure> {
-    let wanted = (&request.target, request.scope.as_deref());
+    let wanted = (
+        &request.target,
+        request.scope.as_deref(),
+        request.details.as_ref(),
+    );
     let is_first = !matches!(presented, Presented::Refresh(_));
     let (proposal, redeemed, target) =
         agreement::propose(app, served, client, presented, wanted, context).await?;
@@ -205,3 +234,8 @@ async fn agreed(
         ..Proposed::of(proposal)
     })
 }
+
+const SAID_BEFORE: OAuthError = OAuthError::new(
+    ErrorCode::InvalidAuthorizationDetails,
+    "authorization_details are named where the person is asked, and not when their answer is fetched",
+);

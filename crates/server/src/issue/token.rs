@@ -15,6 +15,7 @@ use crate::issue::{assertion, authenticate, id_token, subject};
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{DecisionId, DelegationId, EventId, Id as _, TenantId, TokenId, UserId};
@@ -50,6 +51,9 @@ pub struct TokenResponse {
     pub expires_in: u64,
     /// What was given.
     pub scope: String,
+    /// The authorization details that were given (RFC 9396 §7).
+    #[serde(skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
     /// What kind of token it is, for an exchange.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub issued_token_type: Option<&'static str>,
@@ -220,6 +224,7 @@ fn sign(
         token_type: "Bearer",
         expires_in: permit.plan().lifetime().as_seconds(),
         scope,
+        authorization_details: permit.plan().authorization_details.clone(),
         issued_token_type: is_exchange.then_some(urn::TOKEN_TYPE_ACCESS_TOKEN),
         refresh_token: refresh_token.map(|token| token.expose_secret().clone()),
         id_token,

@@ -10,6 +10,7 @@ use crate::error::Failure;
 use crate::issue::arrival::Arrival;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::client::ClientGrant;
 use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{AuthorizationRequestId, EventId, Id as _};
@@ -153,6 +154,7 @@ async fn decided(
         client: &certain.client,
         resource: request.resource.as_ref(),
         scope: request.scope.as_deref(),
+        details: request.details.as_ref(),
     };
     let offer = offer::offer(app, served, signed_in, asked, now).await?;
     let asks_scopes = !offer.rows.is_empty();
@@ -172,7 +174,7 @@ async fn decided(
     };
     if is_agreed && !request.prompt.consent {
         let pending = Pending::of_request(&certain.client_id, request);
-        let agreed = agreed(&offer, granted(&offer));
+        let agreed = agreed(&offer, granted(&offer), AuthorizationDetails::default());
         let about = (&certain.client, &pending);
         let issued = code::issue(
             app,
@@ -250,9 +252,10 @@ fn granted(offer: &Offer) -> Authority {
 }
 
 /// What a code stands for.
-pub(super) fn agreed(offer: &Offer, authority: Authority) -> Agreed {
+pub(super) fn agreed(offer: &Offer, authority: Authority, details: AuthorizationDetails) -> Agreed {
     Agreed {
         authority,
+        details,
         target: offer.target.clone(),
         guards: offer.guards.clone(),
     }

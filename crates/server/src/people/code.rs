@@ -11,6 +11,7 @@ use crate::error::{Failure, Refusal};
 use crate::record;
 use crate::setup::sha256;
 use crate::tenants::Served;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::event::EventOutcome;
 use chancery_core::id::{ClientId, Id as _, SessionId, TenantId, TokenFamilyId};
 use chancery_core::lineage::{Guard, Lineage};
@@ -31,6 +32,8 @@ use serde::{Deserialize, Serialize};
 pub struct Agreed {
     /// Scopes by resource.
     pub authority: Authority,
+    /// Authorization details, each with the scopes of its type.
+    pub details: AuthorizationDetails,
     /// Where they are used.
     pub target: Target,
     /// Everything that was looked at.
@@ -62,6 +65,9 @@ pub struct CodeContent {
     pub resource: Option<ResourceUri>,
     /// What was agreed to, as tokens write it.
     pub scope: String,
+    /// The authorization details that were agreed to.
+    #[serde(default, skip_serializing_if = "AuthorizationDetails::is_empty")]
+    pub authorization_details: AuthorizationDetails,
     /// What was asked for about the person.
     pub identity: Vec<String>,
     /// When the person last proved who they are.
@@ -189,6 +195,7 @@ async fn content(
         nonce,
         resource: asked.resource.clone(),
         scope,
+        authorization_details: agreed.details.clone(),
         identity: asked.identity.clone(),
         authenticated_at: session.spec.authenticated_at,
         acr: session.spec.acr.clone(),

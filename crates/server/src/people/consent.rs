@@ -13,6 +13,7 @@ use crate::error::{Failure, Refusal};
 use crate::issue::arrival::{Arrival, Source};
 use crate::record;
 use crate::tenants::Served;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::event::{Change, EventOutcome};
 use chancery_core::grant::{Grant, GrantSource, GrantSpec, Principal};
 use chancery_core::id::{AuthorizationRequestId, GrantId, Id as _};
@@ -22,8 +23,11 @@ use chancery_core::scope::{Authority, ScopeSet};
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_oauth::authentication::ClientFacts;
 use chancery_oauth::error::{ErrorCode, OAuthError};
+use chancery_oauth::grant::Target;
+use chancery_oauth::grant::details::{has_detail, known, needs_detail};
 use chancery_store::authorization as store;
 use chancery_store::{Outcome, count_use, record as records};
+use std::collections::BTreeSet;
 
 /// A request that waits, with what may be offered.
 #[derive(Debug)]
@@ -50,6 +54,8 @@ pub enum Reply {
 pub struct Allowed {
     /// Scopes, each as `resource:scope`.
     pub scopes: Vec<String>,
+    /// Authorization details, each by its place in what is asked.
+    pub details: Vec<usize>,
     /// For how long; until it is taken back if not said.
     pub lasts: Option<Ttl>,
     /// How many tokens may be issued on it.
@@ -82,6 +88,7 @@ pub async fn load(
         client: &client,
         resource: pending.asked.resource.as_ref(),
         scope: pending.asked.scope.as_deref(),
+        details: pending.asked.details.as_ref(),
     };
     let offer = offer::offer(app, served, signed_in, asked, now).await?;
     Ok(Question {
@@ -109,7 +116,7 @@ pub async fn answer(
         Reply::Allow(allowed) => allowed,
         Reply::Deny => return deny(app, served, signed_in, (&question, once), now).await,
     };
-    let chosen = chosen(&question.offer, &allowed)?;
+    let (chosen, details) = detailed(&question.offer, chosen(&question.offer, &allowed)?, &allowed)?;
     if chosen.is_empty() && !question.offer.rows.is_empty() {
         // Nothing of it is a no.
         return deny(app, served, signed_in, (&question, once), now).await;
@@ -129,7 +136,7 @@ pub async fn answer(
         changed.extend(work.changed);
     }
     let about = (&question.client, &question.pending);
-    let agreed = agreed(&question.offer, chosen);
+    let agreed = agreed(&question.offer, chosen, details);
     Ok(code::issue(app, served, signed_in, about, (agreed, statements, changed), now).await?)
 }
 
@@ -147,6 +154,40 @@ pub(super) fn chosen(offer: &Offer, allowed: &Allowed) -> Result<Authority, Fail
         authority.insert(row.resource.clone(), row.scope.clone());
     }
     Ok(authority)
+}
+
+/// The details that the person left, and the scopes with them: a detail goes where one of its scopes is taken away, and a
+/// scope that is given only along with a detail goes with its last one.
+fn detailed(
+    offer: &Offer,
+    chosen: Authority,
+    allowed: &Allowed,
+) -> Result<(Authority, AuthorizationDetails), Failure> {
+    let Target::Resource(resource) = &offer.target else {
+        return Ok((chosen, AuthorizationDetails::default()));
+    };
+    // SECURITY: as for scopes, what is not on offer now is not given.
+    let offered: BTreeSet<usize> = offer.offered_details().map(|(place, ..)| place).collect();
+    if !allowed.details.iter().all(|place| offered.contains(place)) {
+        return Err(Refusal::Invalid("the form asks for a detail that is not offered".to_owned()).into());
+    }
+    let scopes = chosen.scopes_at(&resource.name);
+    let mut place = 0..;
+    let details = offer.details.filtered(|detail| {
+        let is_left = place.next().is_some_and(|place| allowed.details.contains(&place));
+        is_left && known(resource, detail).is_ok_and(|spec| spec.scopes.is_subset(&scopes))
+    });
+    let kept: ScopeSet = scopes
+        .iter()
+        .filter(|scope| !needs_detail(resource, scope) || has_detail(resource, &details, scope))
+        .cloned()
+        .collect();
+    let chosen = if kept.is_empty() {
+        Authority::default()
+    } else {
+        Authority::at(resource.name.clone(), kept)
+    };
+    Ok((chosen, details))
 }
 
 async fn deny(
@@ -199,6 +240,8 @@ pub(super) fn grant(
         resource: Some(resource.clone()),
         connection: None,
         scopes: scopes.clone(),
+        // The very details that the person agrees to are kept with what is issued on this answer, and not here.
+        authorization_details_types: BTreeSet::new(),
         source: GrantSource::Consent,
         expires_at: allowed.lasts.map(|lasts| now.plus(lasts)),
         budget: allowed.budget,
@@ -309,6 +352,7 @@ mod tests {
             resource: Some("notes".parse().unwrap()),
             connection: None,
             scopes: ScopeSet::parse(scopes).unwrap(),
+            authorization_details_types: BTreeSet::new(),
             source,
             expires_at,
             budget: None,

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::error::Failure;
 use crate::issue::arrival::{Arrival, Source};
 use crate::issue::token::consume;
-use crate::issue::{authenticate, target};
+use crate::issue::{authenticate, details, target};
 use crate::people::code::digest;
 use crate::tenants::Served;
 use chancery_core::client::ClientGrant;
@@ -85,8 +85,9 @@ pub async fn begin(
         scope: request.scope.clone(),
         identity: request.identity.clone(),
         resource: request.resource.clone(),
+        details: request.details.clone(),
     };
-    check(app, served, &asked).await?;
+    check(app, served, client, &asked).await?;
     let kept = serde_json::to_string(&Kept {
         client_id: authenticate::named(&request.client, client),
         asked,
@@ -110,13 +111,23 @@ pub async fn begin(
     Err(Failure::Stale("no user code is free just now"))
 }
 
-/// Whether the resource and the scopes that are named there are known.
-async fn check(app: &App, served: &Served, asked: &AskedFor) -> Result<(), Failure> {
-    let Some(uri) = &asked.resource else {
-        return Ok(());
-    };
-    let wanted = TargetRequest::Resource(uri.clone());
+/// Whether the resource, the scopes and the authorization details that are named there are known.
+async fn check(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    asked: &AskedFor,
+) -> Result<(), Failure> {
+    let wanted = asked.resource.as_ref().map_or(TargetRequest::Chancery, |uri| {
+        TargetRequest::Resource(uri.clone())
+    });
     let target = target::find(app, served.tenant.id, &wanted).await?;
+    if let Some(wanted) = &asked.details {
+        details::asked(&target, client.client(), wanted)?;
+    }
+    if asked.resource.is_none() {
+        return Ok(());
+    }
     let words = asked.scope.as_deref().unwrap_or_default().split(' ');
     let is_known = |word: &str| match (&target, word.parse()) {
         (Target::Resource(resource), Ok(scope)) => resource.spec.scopes.contains_key(&scope),

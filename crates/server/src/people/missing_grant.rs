@@ -88,6 +88,7 @@ pub async fn load(
         client: &client,
         resource: resource.as_ref(),
         scope: Some(&scope),
+        details: None,
     };
     let offer = offer::offer(app, served, signed_in, asked, now).await?;
     Ok(Lack {

@@ -6,9 +6,10 @@ use super::session::SignedIn;
 use crate::app::App;
 use crate::error::Failure;
 use crate::issue::arrival::Arrival;
-use crate::issue::{authenticate, target};
+use crate::issue::{authenticate, details, target};
 use crate::tenants::Served;
 use chancery_core::agent::Agent;
+use chancery_core::authorization_details::{AuthorizationDetail, AuthorizationDetails, DetailTypeSpec};
 use chancery_core::decision::ScopeRow;
 use chancery_core::grant::{Grant, Principal};
 use chancery_core::id::{DecisionId, DelegationId, Id as _};
@@ -17,12 +18,13 @@ use chancery_core::lineage::Guard;
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
 use chancery_core::resource::Resource;
-use chancery_core::scope::Authority;
+use chancery_core::scope::{Authority, Scope};
 use chancery_core::time::Timestamp;
 use chancery_core::uri::ResourceUri;
 use chancery_oauth::authentication::{AuthenticationError, ClientFacts, guard};
 use chancery_oauth::error::OAuthError;
 use chancery_oauth::grant::authorization_code;
+use chancery_oauth::grant::details::{CheckedDetails, known};
 use chancery_oauth::grant::{Directory, RequestContext, Target, VerifiedUser};
 use chancery_oauth::request::token::TargetRequest;
 use chancery_policy::decide::evaluate;
@@ -37,6 +39,8 @@ pub struct Asked<'a> {
     pub resource: Option<&'a ResourceUri>,
     /// What; none asks for the resource's default.
     pub scope: Option<&'a str>,
+    /// In which detail.
+    pub details: Option<&'a AuthorizationDetails>,
 }
 
 /// What may be offered.
@@ -44,6 +48,8 @@ pub struct Asked<'a> {
 pub struct Offer {
     /// Where it would be used.
     pub target: Target,
+    /// Authorization details that are asked for.
+    pub details: AuthorizationDetails,
     /// Every scope in question against every limit.
     pub rows: Vec<ScopeRow>,
     /// Resources by name.
@@ -69,9 +75,26 @@ impl Offer {
         self.rows.len() - self.offered().count()
     }
 
-    /// Whether everything is granted already.
+    /// Details that the person can agree to, by their place in what is asked: all of their scopes are offered.
+    pub fn offered_details(&self) -> impl Iterator<Item = (usize, &AuthorizationDetail, &DetailTypeSpec)> {
+        let resource = match &self.target {
+            Target::Resource(resource) => Some(resource),
+            Target::Chancery | Target::Handover(_) => None,
+        };
+        let each = self.details.iter().enumerate();
+        each.filter_map(move |(place, detail)| {
+            let spec = known(resource?, detail).ok()?;
+            let is_offered = |scope: &Scope| self.offered().any(|row| row.scope == *scope);
+            spec.scopes
+                .iter()
+                .all(is_offered)
+                .then_some((place, detail, spec))
+        })
+    }
+
+    /// Whether everything is granted already. Details are agreed to each time.
     pub fn is_covered(&self) -> bool {
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.given)
+        self.details.is_empty() && !self.rows.is_empty() && self.rows.iter().all(|row| row.given)
     }
 
     /// The person's own grant at a resource.
@@ -145,6 +168,10 @@ pub async fn offer(
         TargetRequest::Resource(uri.clone())
     });
     let target = target::find(app, tenant, &wanted).await?;
+    let details = match asked.details {
+        Some(wanted) => details::asked(&target, &asked.client.client, wanted)?,
+        None => CheckedDetails::default(),
+    };
     let resources = resources(app, served, &target, asked.scope).await?;
     let agent: &Agent = &asked.client.agent;
     let own = Principal::User(signed_in.user.name.clone());
@@ -169,6 +196,7 @@ pub async fn offer(
         now,
         decision: DecisionId::generate(now, &*app.random),
         delegation: DelegationId::generate(now, &*app.random),
+        details: Some(&details),
     };
     // Nothing asked for at Chancery itself is nothing: what the person granted before is not carried unasked.
     let scope = asked.scope.or(asked.resource.is_none().then_some(""));
@@ -185,6 +213,7 @@ pub async fn offer(
     let guards = relied_on(served, signed_in, asked.client, &resources);
     Ok(Offer {
         target,
+        details: details.list().clone(),
         rows,
         resources,
         grants,

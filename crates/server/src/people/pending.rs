@@ -6,6 +6,7 @@ use super::session::SignedIn;
 use crate::app::App;
 use crate::error::Failure;
 use crate::tenants::Served;
+use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::id::{AuthorizationRequestId, Id as _};
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::uri::ResourceUri;
@@ -33,6 +34,9 @@ pub struct AskedFor {
     pub identity: Vec<String>,
     /// Where the token will be used.
     pub resource: Option<ResourceUri>,
+    /// Authorization details.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<AuthorizationDetails>,
 }
 
 /// To whom an answer goes.
@@ -77,6 +81,7 @@ impl Pending {
                 scope: request.scope,
                 identity: request.identity,
                 resource: request.resource,
+                details: request.details,
             },
             answer: AnswerTo::Redirect {
                 redirect: request.redirect,

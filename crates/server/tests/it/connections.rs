@@ -173,6 +173,7 @@ fn facts(tenant: &str, agent: &Agent, user: Option<&User>, connection: Connectio
         }),
         scopes: BTreeMap::new(),
         asked: None,
+        authorization_details: Vec::new(),
         limits: Limits {
             parent: Some(Authority::default()),
             ..Limits::default()

@@ -55,6 +55,8 @@ mod crash;
 #[cfg(test)]
 mod crossing;
 #[cfg(test)]
+mod details;
+#[cfg(test)]
 mod device;
 #[cfg(test)]
 mod estate;

@@ -3,7 +3,7 @@
 
 use super::frame::{self, FormAction, Frame};
 use super::outside::Shown;
-use super::{Visitor, asset, forgery, sign_out};
+use super::{Visitor, asset, forgery, sign_out, words};
 use crate::app::App;
 use crate::approve::answer::{self, Given};
 use crate::approve::step_up::{self, Signed, StepUp};
@@ -14,7 +14,7 @@ use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chancery_core::approval::{ApprovalKind, ApprovalMethod, ApprovalState, Asked, AskedCall};
+use chancery_core::approval::{ApprovalKind, ApprovalMethod, ApprovalState, Asked, AskedCall, MAX_RECORD};
 use chancery_core::id::ApprovalId;
 use chancery_core::name::Name;
 use chancery_core::time::Timestamp;
@@ -318,6 +318,7 @@ fn facts(view: &ApprovalView) -> Vec<Fact> {
         fact("Scopes", &scopes.join(", ")),
         fact("Sensitivity", asked.sensitivity.as_str()),
     ];
+    list.extend(details(asked));
     if chain.len() > 1 {
         list.push(fact("Through the agents", &chain.join(" ← ")));
     }
@@ -385,6 +386,18 @@ fn name<'a>(name: Option<&'a Name>, none: &'a str) -> &'a str {
     name.map_or(none, Name::as_str)
 }
 
+/// The authorization details that the token gets, one member a row.
+fn details(asked: &Asked) -> Vec<Fact> {
+    let mut rows = Vec::new();
+    for detail in asked.authorization_details.iter() {
+        let kind = Shown::long(detail.kind().as_str(), MAX_RECORD);
+        rows.push(fact("Exactly this", kind.as_str()));
+        let members = words::members(&detail.members()).into_iter();
+        rows.extend(members.map(|(name, value)| fact(&format!("{kind}: {name}"), &value)));
+    }
+    rows
+}
+
 /// The arguments of a call, one a row.
 fn arguments(asked: &Asked) -> Vec<Fact> {
     let arguments = asked.call.as_ref().and_then(|call| call.arguments.as_ref());
@@ -407,7 +420,7 @@ fn answered(answer: &view::AnswerView) -> Fact {
 fn fact(label: &str, value: &str) -> Fact {
     Fact {
         label: label.to_owned(),
-        value: Shown::long(value, chancery_core::approval::MAX_RECORD).to_string(),
+        value: Shown::long(value, MAX_RECORD).to_string(),
     }
 }
 

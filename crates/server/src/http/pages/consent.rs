@@ -16,6 +16,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use chancery_core::authorization_details::{AuthorizationDetail, DetailTypeSpec};
 use chancery_core::client::{Client, Provenance};
 use chancery_core::decision::ScopeRow;
 use chancery_core::id::{AuthorizationRequestId, DecisionId};
@@ -38,6 +39,7 @@ struct ConsentPage {
     place: Option<Shown>,
     place_uri: Option<Shown>,
     scopes: Vec<OfferedScope>,
+    details: Vec<OfferedDetail>,
     not_offered: usize,
     identity: Vec<&'static str>,
     device: Option<DeviceShown>,
@@ -68,6 +70,15 @@ struct OfferedScope {
     badge: &'static str,
     badge_class: &'static str,
     is_held: bool,
+}
+
+/// One authorization detail, as it will stand in tokens.
+#[derive(Debug)]
+struct OfferedDetail {
+    place: usize,
+    words: Shown,
+    kind: Shown,
+    members: Vec<(String, String)>,
 }
 
 /// `GET {base}/consent/{id}`.
@@ -209,7 +220,8 @@ fn page(
         place: resource.map(|resource| Shown::new(resource.name.as_str())),
         place_uri: resource.map(|resource| Shown::new(resource.spec.uri.as_str())),
         scopes: offer.offered().map(|row| offered(offer, row)).collect(),
-        not_offered: offer.not_offered(),
+        details: offer.offered_details().map(detail).collect(),
+        not_offered: offer.not_offered() + offer.details.iter().count() - offer.offered_details().count(),
         identity: Vec::new(),
         device: None,
     }
@@ -237,6 +249,15 @@ fn offered(offer: &Offer, row: &ScopeRow) -> OfferedScope {
         badge,
         badge_class,
         is_held: row.given,
+    }
+}
+
+fn detail((place, detail, spec): (usize, &AuthorizationDetail, &DetailTypeSpec)) -> OfferedDetail {
+    OfferedDetail {
+        place,
+        words: Shown::long(&spec.description, 200),
+        kind: Shown::long(detail.kind().as_str(), 128),
+        members: words::members(&detail.members()),
     }
 }
 
@@ -312,6 +333,10 @@ fn allowed(pairs: &[(String, String)]) -> Allowed {
         .and_then(|number| number.trim().parse::<u64>().ok());
     Allowed {
         scopes: values("scope"),
+        details: values("detail")
+            .iter()
+            .filter_map(|place| place.parse().ok())
+            .collect(),
         lasts,
         budget: budget.filter(|number| *number > 0),
     }

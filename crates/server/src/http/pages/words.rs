@@ -1,8 +1,11 @@
 //! What things are called on pages: scopes in plain words, how sensitive they are, and moments.
 
+use super::outside::Shown;
+use chancery_core::approval::MAX_RECORD;
 use chancery_core::resource::{Resource, Sensitivity};
 use chancery_core::scope::Scope;
 use chancery_core::time::{Timestamp, Ttl};
+use serde_json::{Map, Value};
 
 /// A scope in the words of its resource; its name if it has none.
 pub fn scope(resource: Option<&Resource>, scope: &Scope) -> String {
@@ -23,6 +26,17 @@ pub const fn sensitivity(sensitivity: Sensitivity) -> (&'static str, &'static st
         Sensitivity::Write => ("changes things", "warn"),
         Sensitivity::Sensitive => ("sensitive", "bad"),
     }
+}
+
+/// Members of an authorization detail, one a row. Nothing is cut: all of them together are shorter than a page.
+pub fn members(members: &Map<String, Value>) -> Vec<(String, String)> {
+    let row = |(name, value): (&String, &Value)| {
+        (
+            Shown::long(name, MAX_RECORD).to_string(),
+            Shown::long(&value.to_string(), MAX_RECORD).to_string(),
+        )
+    };
+    members.iter().map(row).collect()
 }
 
 /// A moment to the minute, in UTC.
