@@ -266,7 +266,7 @@ async fn every_other_error_is_sent_to_the_client_with_issuer_and_state(place: Pl
             "request_uri_not_supported",
         ),
         (
-            vec![("authorization_details", "[]")],
+            vec![("authorization_details", "[1]")],
             "invalid_authorization_details",
         ),
         (vec![("prompt", "none login")], "invalid_request"),

@@ -340,7 +340,7 @@ async fn what_is_not_known_bothers_nobody(place: Place) {
     for (changes, code) in [
         (("scope", "unheard-of"), "invalid_scope"),
         (("resource", "https://unknown.example"), "invalid_target"),
-        (("authorization_details", "[]"), "invalid_authorization_details"),
+        (("authorization_details", "[1]"), "invalid_authorization_details"),
     ] {
         assert_eq!(living.ask(&[changes]).await.error().1, code, "{changes:?}");
     }
