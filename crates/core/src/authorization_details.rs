@@ -208,7 +208,7 @@ impl AuthorizationDetails {
     }
 
     /// Each of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, AuthorizationDetail> {
+    pub fn iter(&self) -> impl Iterator<Item = &AuthorizationDetail> {
         self.0.iter()
     }
 

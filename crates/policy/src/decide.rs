@@ -250,12 +250,11 @@ impl<'a> Evaluator<'a> {
         });
         for answer in answers {
             all.errors.extend(answer.errors);
-            match (all.allowed, answer.allowed) {
-                (true, true) => all.policies.extend(answer.policies),
+            if all.allowed && !answer.allowed {
                 // What refuses is what is told.
-                (true, false) => all.policies = answer.policies,
-                (false, true) => {}
-                (false, false) => all.policies.extend(answer.policies),
+                all.policies = answer.policies;
+            } else if all.allowed == answer.allowed {
+                all.policies.extend(answer.policies);
             }
             all.allowed &= answer.allowed;
         }

@@ -3,6 +3,7 @@
 
 use crate::directory::view::View;
 use crate::error::{Failure, Refusal};
+use crate::issue::details;
 use chancery_core::agent::AgentSpec;
 use chancery_core::binding::RuntimeBindingSpec;
 use chancery_core::blueprint::BlueprintSpec;
@@ -214,10 +215,7 @@ impl Managed for ResourceSpec {
         if let Some(agent) = &self.agent {
             require::<AgentSpec>(view, agent).await?;
         }
-        for (kind, spec) in &self.authorization_details_types {
-            chancery_mcp::schema::InputSchema::compile(&spec.schema)
-                .map_err(|error| invalid(&format!("`authorization_details_types.{kind}.schema`: {error}")))?;
-        }
+        details::check_types(&self.authorization_details_types)?;
         let Some(name) = self.upstream.as_ref().and_then(Upstream::connection) else {
             return Ok(());
         };
@@ -351,13 +349,7 @@ impl Managed for GrantSpec {
             Some(Granted::Resource(name, scopes)) => {
                 let resource = view.spec::<ResourceSpec>(name).await?;
                 let resource = resource.ok_or_else(|| missing(Noun::Resource, name))?;
-                let types = &resource.authorization_details_types;
-                let mut named = self.authorization_details_types.iter();
-                if let Some(unknown) = named.find(|kind| !types.contains_key(kind)) {
-                    return Err(invalid(&format!(
-                        "`authorization_details_types` has `{unknown}`, which resource `{name}` does not know"
-                    )));
-                }
+                details::check_named(&self.authorization_details_types, &resource)?;
                 if scopes.is_subset(&resource.all_scopes()) {
                     return Ok(());
                 }
@@ -368,11 +360,10 @@ impl Managed for GrantSpec {
     }
 
     fn narrows(&self, new: &Self) -> bool {
+        let types = &self.authorization_details_types;
         let place = |grant: &Self| (grant.agent.clone(), grant.principal.clone(), grant.place());
         !self.scopes.is_subset(&new.scopes)
-            || !self
-                .authorization_details_types
-                .is_subset(&new.authorization_details_types)
+            || !types.is_subset(&new.authorization_details_types)
             || ends_earlier(self.expires_at, new.expires_at)
             || self.hours != new.hours
             || place(self) != place(new)

@@ -3,16 +3,19 @@
 //!
 //! Whether what the token stands on holds them is decided by the grants, in `chancery_oauth::grant::details`.
 
-use crate::error::Failure;
+use crate::error::{Failure, Refusal};
 use crate::gateway::target::argument;
-use chancery_core::authorization_details::{AuthorizationDetails, DetailFacts, DetailTypeSpec};
+use chancery_core::authorization_details::{AuthorizationDetails, DetailFacts, DetailType, DetailTypeSpec};
+use chancery_core::call::Argument;
 use chancery_core::client::Client;
+use chancery_core::resource::ResourceSpec;
 use chancery_mcp::fields::policy_fields;
 use chancery_mcp::schema::InputSchema;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::Target;
 use chancery_oauth::grant::details::{CheckedDetails, inherited, known};
 use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The details of a request: as it names them, else of those that what it stands on holds.
 ///
@@ -72,7 +75,7 @@ pub fn checked(target: &Target, details: AuthorizationDetails) -> Result<Checked
 fn members(
     spec: &DetailTypeSpec,
     members: &Map<String, Value>,
-) -> Result<std::collections::BTreeMap<String, chancery_core::call::Argument>, Failure> {
+) -> Result<BTreeMap<String, Argument>, Failure> {
     let schema = InputSchema::compile(&spec.schema).map_err(Failure::internal)?;
     schema.validate(members).map_err(|error| {
         tracing::info!(%error, "an authorization detail does not fit its type");
@@ -84,6 +87,34 @@ fn members(
     })?;
     let fields = fields.into_iter();
     Ok(fields.map(|(name, field)| (name, argument(field))).collect())
+}
+
+/// Whether every type of a resource has a schema that details can be checked against.
+///
+/// # Errors
+/// The first that has none.
+pub fn check_types(types: &BTreeMap<DetailType, DetailTypeSpec>) -> Result<(), Refusal> {
+    for (kind, spec) in types {
+        InputSchema::compile(&spec.schema).map_err(|error| {
+            Refusal::Invalid(format!("`authorization_details_types.{kind}.schema`: {error}"))
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a resource knows every type that a grant names.
+///
+/// # Errors
+/// The first that it does not know.
+pub fn check_named(named: &BTreeSet<DetailType>, resource: &ResourceSpec) -> Result<(), Refusal> {
+    let types = &resource.authorization_details_types;
+    match named.iter().find(|kind| !types.contains_key(kind)) {
+        None => Ok(()),
+        Some(unknown) => Err(Refusal::Invalid(format!(
+            "`authorization_details_types` has `{unknown}`, which resource `{}` does not know",
+            resource.uri
+        ))),
+    }
 }
 
 const CODE: ErrorCode = ErrorCode::InvalidAuthorizationDetails;
