@@ -4,6 +4,11 @@
 //! in the end are all made from it. Text that an agent or client supplied stands in a field of its own. Who may
 //! approve is policy's question and is not answered here, and nothing here hashes: it says which bytes are hashed.
 
+mod text;
+
+pub use text::AgentText;
+use text::is_hidden;
+
 use crate::actor::ChainLink;
 use crate::authorization_details::AuthorizationDetails;
 use crate::id::{
@@ -18,7 +23,6 @@ use crate::time::{Timestamp, Ttl};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 /// What one person's yes is about. Every field is shown; nothing that is done comes from elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,62 +370,6 @@ impl ApprovalState {
     }
 }
 
-/// Text of an agent or client: one line, at most 200 characters, nothing that changes how text around it is read.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct AgentText(String);
-
-impl AgentText {
-    /// What remains of a text after everything is taken out that has no place on a page: control characters, marks
-    /// of direction, invisible characters. `None` if nothing remains.
-    pub fn clean(text: &str) -> Option<Self> {
-        let mut clean = String::new();
-        for character in text.chars() {
-            let character = if character.is_whitespace() { ' ' } else { character };
-            let is_double_space = character == ' ' && (clean.is_empty() || clean.ends_with(' '));
-            if !is_hidden(character) && !is_double_space {
-                clean.push(character);
-            }
-        }
-        let clean: String = clean.chars().take(MAX_TEXT).collect();
-        let clean = clean.trim_end();
-        (!clean.is_empty()).then(|| Self(clean.to_owned()))
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for AgentText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for AgentText {
-    /// A stored text is clean, or it is not what was stored.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::clean(&text)
-            .filter(|clean| clean.0 == text)
-            .ok_or_else(|| serde::de::Error::custom("a text is not clean"))
-    }
-}
-
-/// Characters that nobody sees, or that change how others are seen (Unicode, UAX #9 §2; UTS #39 §3).
-fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{00ad}' | '\u{034f}' | '\u{061c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
-            | '\u{fff0}'..='\u{fffd}' | '\u{e0000}'..='\u{e0fff}'
-        )
-}
-
 /// Why a record cannot be put before a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -593,7 +541,7 @@ mod tests {
 
     #[test]
     fn an_agents_text_cannot_dress_up_as_the_page() {
-        let clean = |text: &str| AgentText::clean(text).map(|text| text.0);
+        let clean = |text: &str| AgentText::clean(text).map(|text| text.as_str().to_owned());
         let hostile =
             "\u{202e}evah\u{202c} <b>I</b>\r\n\r\n\tApproved\u{200b} by\u{0000} Ada\u{feff}\u{e0041}";
         assert_eq!(clean(hostile).unwrap(), "evah <b>I</b> Approved by Ada");
