@@ -152,6 +152,9 @@ pub enum AssertionFault {
     /// The passkey was registered with another key, or by somebody else.
     #[error("the passkey was registered with another key or by another person")]
     Registration,
+    /// The passkey was removed before.
+    #[error("the passkey was removed before it signed this")]
+    Removed,
 }
 
 impl Assertion {

@@ -1,5 +1,5 @@
-//! Passkeys that a log registered, and what they signed later in it. A passkey is remembered by the digest of its id, with
-//! its owner and the digest of its key.
+//! Passkeys that a log registered, what they signed later in it, and when they were removed. A passkey is remembered by the
+//! digest of its credential id, with its owner and the digest of its key.
 
 use crate::assertion::{Assertion, AssertionFault, Bytes, PasskeyKey, Registered};
 use crate::commitment::{PartRecord, PartState};
@@ -11,7 +11,17 @@ use std::collections::BTreeMap;
 
 /// What was registered so far.
 #[derive(Debug, Default)]
-pub(crate) struct Passkeys(BTreeMap<Vec<u8>, (UserId, Vec<u8>)>);
+pub(crate) struct Passkeys(BTreeMap<Vec<u8>, Known>);
+
+/// A passkey that was registered.
+#[derive(Debug)]
+struct Known {
+    owner: UserId,
+    key: Vec<u8>,
+    /// What the log calls it.
+    id: Option<String>,
+    is_removed: bool,
+}
 
 impl Passkeys {
     /// Looks at one event. Of a yes that a passkey signed: whether the passkey was registered in this log.
@@ -29,7 +39,21 @@ impl Passkeys {
             if let (Some(text), Some(person)) = (present(parts, REGISTERED), actor()) {
                 let passkey: Registered = serde_json::from_str(text).map_err(|_| AssertionFault::Format)?;
                 let (credential, key) = names(&passkey.credential, &passkey.key);
-                self.0.insert(credential, (person, key));
+                let known = Known {
+                    owner: person,
+                    key,
+                    id: id("passkey").cloned(),
+                    is_removed: false,
+                };
+                self.0.insert(credential, known);
+            }
+            return Ok(None);
+        }
+        if content.kind == EventKind::PasskeyRemoved.to_string() {
+            // The log is in the order in which things were done: whatever it signs from here on is too late.
+            let gone = id("passkey");
+            for known in self.0.values_mut() {
+                known.is_removed |= gone.is_some() && known.id.as_ref() == gone;
             }
             return Ok(None);
         }
@@ -45,7 +69,8 @@ impl Passkeys {
         assertion.verify((content.tenant, approval, person))?;
         let (credential, key) = names(&assertion.credential, &assertion.key);
         match self.0.get(&credential) {
-            Some(registered) if *registered == (person, key) => Ok(Some(true)),
+            Some(known) if known.is_removed => Err(AssertionFault::Removed),
+            Some(known) if (known.owner, &known.key) == (person, &key) => Ok(Some(true)),
             Some(_) => Err(AssertionFault::Registration),
             None => Ok(Some(false)),
         }
@@ -318,7 +343,17 @@ mod tests {
         }
     }
 
+    /// An event about the passkey that the log calls `pky_1`.
     fn event(kind: EventKind, person: UserId, part: (&'static str, String)) -> (Leaf, Vec<PartRecord>) {
+        event_of("pky_1", kind, person, part)
+    }
+
+    fn event_of(
+        passkey: &str,
+        kind: EventKind,
+        person: UserId,
+        part: (&'static str, String),
+    ) -> (Leaf, Vec<PartRecord>) {
         let part = Part {
             name: part.0,
             class: PartClass::Personal,
@@ -335,6 +370,7 @@ mod tests {
             ids: vec![
                 ("actor".to_owned(), person.to_string()),
                 ("approval".to_owned(), ApprovalId::from_bytes([1; 16]).to_string()),
+                ("passkey".to_owned(), passkey.to_owned()),
             ],
             commitments: vec![(part.name.clone(), part.commitment().unwrap())],
         });
@@ -367,5 +403,37 @@ mod tests {
             Err(AssertionFault::Registration)
         );
         assert_eq!(Passkeys::default().look(&yes, &yes_parts), Ok(Some(false)));
+    }
+
+    #[test]
+    fn a_yes_that_a_removed_passkey_signed_is_found() {
+        let signer = Signer::p256();
+        let assertion = serde_json::to_string(&good(&signer)).unwrap();
+        let yes = event(EventKind::ApprovalGiven, person(5), (ASSERTION, assertion));
+        let registered = Registered {
+            credential: Bytes(vec![7; 32]),
+            key: signer.key(),
+        };
+        let text = serde_json::to_string(&registered).unwrap();
+        let added = event(EventKind::PasskeyAdded, person(5), (REGISTERED, text));
+        let removed = |passkey| {
+            let note = ("note", String::new());
+            // Whoever removed it: an administrator may.
+            event_of(passkey, EventKind::PasskeyRemoved, person(9), note)
+        };
+        let last = |events: &[&(Leaf, Vec<PartRecord>)]| {
+            let mut passkeys = Passkeys::default();
+            let looked = events.iter().map(|(leaf, parts)| passkeys.look(leaf, parts));
+            looked.last().unwrap()
+        };
+        let (gone, other) = (removed("pky_1"), removed("pky_2"));
+        assert_eq!(last(&[&added, &yes, &gone]), Ok(None), "before its end it holds");
+        assert_eq!(last(&[&added, &gone, &yes]), Err(AssertionFault::Removed));
+        assert_eq!(
+            last(&[&added, &other, &yes]),
+            Ok(Some(true)),
+            "another was removed"
+        );
+        assert_eq!(last(&[&added, &gone, &added, &yes]), Ok(Some(true)), "it is back");
     }
 }

@@ -23,6 +23,8 @@ enum UserCommand {
         /// Name or id.
         name: String,
     },
+    /// What somebody has passkeys for, and an end to one that was lost.
+    Passkeys(PasskeysArguments),
     /// List, in order of names.
     List(ListArguments),
     /// Show one by name or id.
@@ -45,6 +47,16 @@ enum UserCommand {
         /// Name or id.
         name: String,
     },
+}
+
+/// Arguments of `user passkeys`.
+#[derive(Clone, Debug, Args)]
+struct PasskeysArguments {
+    /// Name or id.
+    name: String,
+    /// Remove the passkey with this id. Everything that hangs on the person ends; their other passkeys and password stay.
+    #[arg(long, value_name = "ID")]
+    remove: Option<String>,
 }
 
 /// Arguments of `user create`.
@@ -72,6 +84,7 @@ pub(crate) async fn run(
     let command = match arguments.command {
         UserCommand::Create(arguments) => return create(arguments, connection, output).await,
         UserCommand::Reset { name } => return reset(&name, connection, output).await,
+        UserCommand::Passkeys(arguments) => return passkeys(&arguments, connection, output).await,
         UserCommand::List(arguments) => NounCommand::List(arguments),
         UserCommand::Show { name } => NounCommand::Show { name },
         UserCommand::Activate { name } => NounCommand::Activate { name },
@@ -114,6 +127,44 @@ async fn reset(name: &str, connection: &Connection, output: Output) -> anyhow::R
         "with this code, shown once, until {}: {code}",
         field(&record, &["expires_at"])
     ));
+    Ok(())
+}
+
+async fn passkeys(
+    arguments: &PasskeysArguments,
+    connection: &Connection,
+    output: Output,
+) -> anyhow::Result<()> {
+    let path = format!("/users/{}/passkeys", encode(&arguments.name));
+    if let Some(id) = &arguments.remove {
+        let path = format!("{path}/{}/remove", encode(id));
+        connection.send(Method::POST, &path, &Value::Null).await?;
+        if !output.json {
+            let name = &arguments.name;
+            print::line(&format!("{id} is removed, and {name} is signed out everywhere"));
+        }
+        return Ok(());
+    }
+    let page = connection.read(&path).await?;
+    if as_json(output, &page) {
+        return Ok(());
+    }
+    let row = |passkey: &Value| {
+        let purpose = match passkey.get("signs_in").and_then(Value::as_bool) {
+            Some(true) => "signs in, says yes",
+            Some(false) | None => "says yes",
+        };
+        vec![
+            field(passkey, &["id"]),
+            field(passkey, &["name"]),
+            purpose.to_owned(),
+            field(passkey, &["created_at"]),
+            field(passkey, &["used_at"]),
+        ]
+    };
+    let items = page.get("items").and_then(Value::as_array);
+    let rows = items.into_iter().flatten().map(row).collect();
+    print::table(&["ID", "NAME", "FOR", "SINCE", "LAST USED"], rows);
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 //!
 //! The code is never part of an address: it is typed or pasted into a page.
 
+use super::held_passkeys;
 use super::local::{self, Entering, Means};
 use super::password::{self, PasswordError, PasswordRule};
 use super::session::SignedIn;
@@ -54,6 +55,10 @@ pub async fn invite(app: &App, served: &Served, caller: &Caller, named: &str) ->
         passkey::remove_all(tenant, user.id),
         store::remove(tenant, user.id),
     ];
+    // Each is gone by name, so that a yes that one of them signs later is found in the log.
+    for row in passkey::of_person(&app.db, tenant, user.id).await? {
+        statements.push(held_passkeys::removed(app, served, caller, (user.id, row.id))?);
+    }
     let expires_at = now.plus(LIFETIME);
     let code = local::is_local(&user).then(|| generate(PREFIX, &*app.random));
     if let Some(code) = &code {

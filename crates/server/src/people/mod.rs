@@ -10,6 +10,7 @@ pub mod code;
 pub mod consent;
 pub mod device;
 pub mod hashing;
+pub mod held_passkeys;
 pub mod invitation;
 pub mod issuer_secret;
 pub mod local;

@@ -27,6 +27,8 @@ on_both_engines!(
     an_address_has_no_passkeys,
     malformed_answers_are_never_our_fault,
     no_byte_of_an_attestation_is_our_fault,
+    an_administrator_sees_passkeys_and_removes_one_that_was_lost,
+    a_reset_names_every_passkey_that_it_ends,
 );
 
 /// Registers a passkey of whoever is signed in.
@@ -529,4 +531,67 @@ fn with(answer: &Value, field: &str, word: &str) -> String {
     let mut broken = answer.clone();
     broken["response"][field] = json!(word);
     broken.to_string()
+}
+
+async fn an_administrator_sees_passkeys_and_removes_one_that_was_lost(place: Place) {
+    let node = Chancery::start(&place).await;
+    let (mut ada, mut passkey) = with_passkey(&node, "ada", 1).await;
+    let (mut bob, _) = with_passkey(&node, "bob", 2).await;
+    let listed = node.admin("GET", "/api/v1/users/ada/passkeys", Value::Null).await;
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1, "{listed}");
+    let mut members: Vec<_> = items[0].as_object().unwrap().keys().collect();
+    members.sort();
+    assert_eq!(
+        members,
+        ["created_at", "id", "name", "signs_in"],
+        "nothing that helps"
+    );
+    assert_eq!(
+        (&items[0]["name"], &items[0]["signs_in"]),
+        (&json!("my phone"), &json!(true))
+    );
+    let id = items[0]["id"].as_str().unwrap();
+
+    for path in [
+        format!("/api/v1/users/bob/passkeys/{id}/remove"),
+        format!("/api/v1/users/nobody/passkeys/{id}/remove"),
+        "/api/v1/users/ada/passkeys/nonsense/remove".to_owned(),
+    ] {
+        assert_eq!(node.local("POST", &path, Value::Null).await.status, 404, "{path}");
+    }
+    assert!(is_signed_in(&mut ada).await);
+    let path = format!("/api/v1/users/ada/passkeys/{id}/remove");
+    assert_eq!(node.local("POST", &path, Value::Null).await.status, 204);
+    assert!(!is_signed_in(&mut ada).await && is_signed_in(&mut bob).await);
+    assert_eq!(signed_in(&mut Browser::at(&node), &mut passkey).await.status, 403);
+    assert_eq!(
+        typed(&mut Browser::at(&node), "ada", PASSWORD).await.status,
+        303,
+        "the password stays"
+    );
+    assert_eq!(
+        node.local("POST", &path, Value::Null).await.status,
+        404,
+        "it is gone"
+    );
+    let removed = events(&node, "passkey.removed").await;
+    assert_eq!(removed.len(), 1);
+    assert!(removed[0]["ids"].to_string().contains(id), "{}", removed[0]);
+    assert!(
+        removed[0]["sentence"].as_str().unwrap().contains("local:1000"),
+        "{}",
+        removed[0]
+    );
+}
+
+async fn a_reset_names_every_passkey_that_it_ends(place: Place) {
+    let node = Chancery::start(&place).await;
+    let (mut ada, _) = with_passkey(&node, "ada", 1).await;
+    assert_eq!(registered(&mut ada, &mut Authenticator::new(3)).await.status, 303);
+    node.admin("POST", "/api/v1/users/ada/reset-secret", json!({}))
+        .await;
+    assert_eq!(events(&node, "passkey.removed").await.len(), 2);
+    let listed = node.admin("GET", "/api/v1/users/ada/passkeys", Value::Null).await;
+    assert_eq!(listed["items"], json!([]));
 }

@@ -75,6 +75,8 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
             "/resources/{name}/manifest",
             get(manifests::show).post(manifests::accept),
         )
+        .route("/users/{name}/passkeys", get(people::passkeys))
+        .route("/users/{name}/passkeys/{id}/remove", post(people::remove_passkey))
         .route("/sessions", get(people::sessions))
         .route("/sessions/{name}/retire", post(people::end_session))
         .route("/trusted_issuers/{name}/secret", put(people::set_secret))

@@ -140,6 +140,20 @@ pub const OPERATIONS: &[Operation] = &[
         "disconnect: end an account for good and delete its credential",
     ),
     get(
+        "/users/{name}/passkeys",
+        ApiScope::Read,
+        "passkeys of a person, without anything that helps to use one",
+    ),
+    Operation {
+        method: "post",
+        path: "/users/{name}/passkeys/{id}/remove",
+        scope: Some(ApiScope::Kill),
+        summary: "remove a passkey of a person, and end everything that hangs on the person",
+        body: None,
+        success: 204,
+        query: &[],
+    },
+    get(
         "/sessions",
         ApiScope::Read,
         "sessions of people in order of names, without their secrets",

@@ -1,14 +1,16 @@
-//! Operations on people's sessions, and on the secret with which we prove ourselves where people sign in.
+//! Operations on people's sessions and passkeys, and on the secret with which we prove ourselves where people sign in.
 
 use crate::app::App;
+use crate::error::{Failure, Refusal};
 use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::api::nouns::ListQuery;
 use crate::http::error::Problem;
-use crate::people::{issuer_secret, session};
+use crate::people::{held_passkeys, issuer_secret, session};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use chancery_core::id::PasskeyId;
 use chancery_core::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -52,6 +54,39 @@ pub async fn end_session(
 ) -> Result<StatusCode, Problem> {
     let caller = api.with(ApiScope::Kill)?;
     session::revoke(&app, &api.served, caller, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /users/{name}/passkeys`.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn passkeys(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let caller = api.with(ApiScope::Read)?;
+    let all = held_passkeys::list(&app, &api.served, caller, &name).await?;
+    Ok(Json(json!({ "items": all })))
+}
+
+/// `POST /users/{name}/passkeys/{id}/remove`.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn remove_passkey(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path((name, id)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    let caller = api.with(ApiScope::Kill)?;
+    let unknown = || Refusal::Unknown {
+        what: "passkey",
+        name: id.clone(),
+    };
+    let id = id.parse::<PasskeyId>().map_err(|_| Failure::from(unknown()))?;
+    held_passkeys::remove(&app, &api.served, caller, (&name, id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
