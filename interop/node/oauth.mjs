@@ -49,6 +49,38 @@ async function idToken() {
     .sign(key);
 }
 
+// The company's word for alice: an assertion (RFC 7523), or an identity assertion (ID-JAG).
+async function assertion(typ, claims) {
+  const key = await importPKCS8(context.keys.person, "ES256");
+  return new SignJWT({ roles: ["editor"], ...claims })
+    .setProtectedHeader({ alg: "ES256", kid: "person", typ })
+    .setIssuer("https://idp.example")
+    .setSubject("alice")
+    .setAudience(context.issuer)
+    .setJti(crypto.randomUUID())
+    .setIssuedAt()
+    .setExpirationTime("5m")
+    .sign(key);
+}
+
+async function bring(as, parameters) {
+  const [client, secret] = secretOf("client_secret_basic");
+  const grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+  const auth = oauth.ClientSecretBasic(secret);
+  const response = await oauth.genericTokenEndpointRequest(as, client, auth, grant, parameters, here);
+  return oauth.processGenericTokenEndpointResponse(as, client, response);
+}
+
+async function isRefused(work) {
+  try {
+    await work();
+  } catch (error) {
+    must(error instanceof oauth.ResponseBodyError && error.error === "invalid_grant", error.name, error.error);
+    return;
+  }
+  throw new Error("it was accepted");
+}
+
 async function introspect(as, token) {
   const [client, secret] = secretOf("client_secret_basic");
   const auth = oauth.ClientSecretBasic(secret);
@@ -116,6 +148,20 @@ await check(`${name}: token exchange to a narrower token`, async () => {
     scope: "read",
   });
   must(narrower.scope === "read", narrower);
+});
+await check(`${name}: JWT bearer (RFC 7523), once`, async () => {
+  const once = { assertion: await assertion("JWT"), resource: elsewhere, scope: "read write" };
+  const answer = await bring(as, once);
+  must(answer.scope === "read write" && !answer.refresh_token, answer);
+  await isRefused(() => bring(as, once));
+});
+await check(`${name}: identity assertion (ID-JAG), for its own client`, async () => {
+  const [{ client_id }] = secretOf("client_secret_basic");
+  const where = { resource: elsewhere, scope: "read" };
+  const answer = await bring(as, { assertion: await assertion("oauth-id-jag+jwt", { client_id, ...where }) });
+  must(answer.scope === "read" && !answer.refresh_token, answer);
+  const [other] = secretOf("client_secret_post");
+  await isRefused(async () => bring(as, { assertion: await assertion("oauth-id-jag+jwt", { ...other, ...where }) }));
 });
 await check(`${name}: introspection`, async () => {
   const answer = await introspect(as, exchanged.access_token);

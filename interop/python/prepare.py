@@ -73,6 +73,7 @@ def main():
                 "keys": {"inline": {"keys": [public]}},
                 "audiences": [issuer],
                 "claims": {"roles": "roles"},
+                "assertions": ["jwt_bearer", "id_jag"],
             }
         ],
         "resources": resources,
