@@ -239,6 +239,11 @@ pub fn problem(failure: &Failure) -> Problem {
             "unavailable",
             "the database does not answer; try again",
         ),
+        Failure::Database(DbError::Full { .. }) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the database is full, and nothing was changed",
+        ),
         Failure::Stale(reason) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",

@@ -19,6 +19,7 @@ on_both_engines!(
     whoever_has_no_address_or_has_left_is_written_to_nowhere,
     a_relay_that_is_down_delays_messages_and_loses_none,
     after_a_while_whoever_answers_for_the_agent_is_written_to,
+    an_address_that_cannot_be_looked_up_is_no_try,
 );
 
 const POLICY: &str = r#"@id("writing-needs-a-yes")
@@ -221,4 +222,26 @@ async fn after_a_while_whoever_answers_for_the_agent_is_written_to(place: Place)
     let mut to: Vec<String> = relay.taken().into_iter().flat_map(|letter| letter.to).collect();
     to.sort();
     assert_eq!(to, ["RCPT TO:<carol@example.com>", "RCPT TO:<ops@example.com>"]);
+}
+
+async fn an_address_that_cannot_be_looked_up_is_no_try(place: Place) {
+    let (estate, relay) = world(&place, None, "carol").await;
+    let (_, id) = waits(&estate.planner_for_alice("write").await);
+    estate
+        .node
+        .edit("UPDATE users SET spec = '!' || spec WHERE name = 'carol'")
+        .await;
+    estate.node.app.directory.forget_all();
+    deliver(&estate).await;
+    let message = messages(&estate, &id).await[0].clone();
+    assert_eq!(
+        (&message["state"], &message["attempts"], &message["error"]),
+        (&json!("waiting"), &json!(0), &Value::Null)
+    );
+    estate
+        .node
+        .edit("UPDATE users SET spec = SUBSTR(spec, 2) WHERE name = 'carol'")
+        .await;
+    deliver(&estate).await;
+    assert_eq!(relay.taken().len(), 1);
 }

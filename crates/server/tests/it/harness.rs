@@ -137,11 +137,15 @@ impl Place {
     /// The database beside the node, for what nobody should be able to do.
     pub(crate) async fn behind_the_back(&self, sql: &str) {
         let db = Db::open(&self.url(), Options::default()).await.unwrap();
-        let sql = Sql::same(String::from(sql).leak());
-        let statement = Statement::new(&sql, Vec::new(), Expect::AtLeast(1), "edit");
-        assert!(db.commit(batch().push(statement)).await.unwrap().is_committed());
+        edit(&db, sql).await;
         db.close().await;
     }
+}
+
+async fn edit(db: &Db, sql: &str) {
+    let sql = Sql::same(String::from(sql).leak());
+    let statement = Statement::new(&sql, Vec::new(), Expect::AtLeast(1), "edit");
+    assert!(db.commit(batch().push(statement)).await.unwrap().is_committed());
 }
 
 #[expect(
@@ -263,6 +267,11 @@ impl Chancery {
             host,
             router,
         })
+    }
+
+    /// What nobody should be able to do to the database, while the node has it.
+    pub(crate) async fn edit(&self, sql: &str) {
+        edit(&self.app.db, sql).await;
     }
 
     /// Moves the clock and follows the feed, as the background job would have.
