@@ -239,6 +239,11 @@ pub fn problem(failure: &Failure) -> Problem {
             "unavailable",
             "the database does not answer; try again",
         ),
+        Failure::Database(DbError::UnknownOutcome { .. }) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the database does not say whether this was done; look before you try again",
+        ),
         Failure::Database(DbError::Full { .. }) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",

@@ -145,17 +145,19 @@ fn paths(world: &Ids) -> Vec<String> {
     let console = routes(include_str!("../../src/http/pages/console/mod.rs"));
     let api = routes(include_str!("../../src/http/api/mod.rs"));
     let registration = routes(include_str!("../../src/http/api/registration.rs"));
+    let people = routes(include_str!("../../src/http/api/people.rs"));
     assert!(
         own.len() >= 15 && pages.len() >= 10 && console.len() >= 8,
         "{own:?} {pages:?} {console:?}"
     );
     assert!(
-        api.len() >= 40 && registration.len() >= 3,
-        "{api:?} {registration:?}"
+        api.len() >= 40 && registration.len() >= 3 && people.len() >= 5,
+        "{api:?} {registration:?} {people:?}"
     );
     let api = api
         .iter()
         .chain(&registration)
+        .chain(&people)
         .map(|path| format!("/api/v1{path}"));
     own.iter()
         .chain(&pages)
@@ -190,6 +192,7 @@ const MERGED: &[&str] = &[
     ".merge(pages::router(",
     ".merge(console::router(",
     ".merge(registration::router(",
+    ".merge(people::router(",
 ];
 
 /// Things that exist, by which parameters are filled.

@@ -75,11 +75,7 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
             "/resources/{name}/manifest",
             get(manifests::show).post(manifests::accept),
         )
-        .route("/users/{name}/passkeys", get(people::passkeys))
-        .route("/users/{name}/passkeys/{id}/remove", post(people::remove_passkey))
-        .route("/sessions", get(people::sessions))
-        .route("/sessions/{name}/retire", post(people::end_session))
-        .route("/trusted_issuers/{name}/secret", put(people::set_secret))
+        .merge(people::router())
         .route("/{collection}", get(nouns::list).post(nouns::create))
         .route("/{collection}/{name}", get(nouns::show).put(nouns::update))
         .route("/{collection}/{name}/{step}", post(nouns::step))

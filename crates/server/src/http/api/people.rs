@@ -7,9 +7,10 @@ use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::api::nouns::ListQuery;
 use crate::http::error::Problem;
 use crate::people::{held_passkeys, issuer_secret, session};
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::routing::{get, post, put};
+use axum::{Json, Router};
 use chancery_core::id::PasskeyId;
 use chancery_core::secret::Secret;
 use serde::Deserialize;
@@ -23,6 +24,16 @@ pub struct SecretToSet {
     /// The secret.
     #[schema(value_type = String)]
     secret: Secret<String>,
+}
+
+/// The routes, relative to `/api/v1`.
+pub fn router() -> Router<Arc<App>> {
+    Router::new()
+        .route("/users/{name}/passkeys", get(passkeys))
+        .route("/users/{name}/passkeys/{id}/remove", post(remove_passkey))
+        .route("/sessions", get(sessions))
+        .route("/sessions/{name}/retire", post(end_session))
+        .route("/trusted_issuers/{name}/secret", put(set_secret))
 }
 
 /// `GET /sessions`.
