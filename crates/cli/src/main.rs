@@ -31,6 +31,7 @@ mod resource;
 mod root_key;
 mod run;
 mod sample;
+mod scan;
 mod serve;
 mod session;
 mod shorthand;
@@ -82,6 +83,8 @@ enum Command {
     Logout(login::LogoutArguments),
     /// Put an MCP server behind the gateway: look at its tools, propose scopes, store them with its key.
     Add(add::AddArguments),
+    /// Name static keys in .env files and MCP client configurations, and print the commands that replace them.
+    Scan(scan::ScanArguments),
     /// Start a program as an agent: a local proxy proves it and renews its tokens. Ends with what the program ends with.
     Run(run::RunArguments),
     /// Bridges between programs that speak MCP on standard input and output, and HTTP.
@@ -190,6 +193,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let done = match command {
         // These end with a code of their own.
         Command::Run(arguments) => return run::run(arguments, &connection).await,
+        Command::Scan(arguments) => return scan::run(&arguments, output),
         Command::Mcp(arguments) => return mcp::run(arguments, &connection, output).await,
         Command::Add(arguments) => add::run(arguments, &connection.open()?, output).await,
         Command::Snippet(arguments) => snippet::run(arguments, &connection.open()?, output).await,

@@ -13,6 +13,8 @@ mod notes;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod scan;
+#[cfg(test)]
 mod user;
 #[cfg(test)]
 mod world;
