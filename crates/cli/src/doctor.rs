@@ -1,6 +1,7 @@
 //! `chancery doctor`: checks what a server needs and prints the fix for what is wrong.
 
 use crate::print::{self, Output};
+use crate::root_key::Place;
 use crate::serve::{self, ServeArguments};
 use anyhow::bail;
 use chancery_server::listener::{TlsConfig, check_bind};
@@ -9,6 +10,7 @@ use chancery_server::store::{Db, DbError, MIGRATIONS};
 use chancery_server::test_mode;
 use clap::Args;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 /// Arguments of `doctor`: those of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -92,20 +94,26 @@ fn binding(arguments: &ServeArguments) -> Check {
 }
 
 fn permissions(arguments: &ServeArguments) -> Check {
-    let file = arguments
-        .database
-        .root_key_file
-        .clone()
-        .unwrap_or_else(|| arguments.database.data.join("root.key"));
-    let mode = std::fs::metadata(&file).map(|metadata| metadata.permissions().mode() & 0o777);
-    let fault = match mode {
-        Ok(mode) if mode & 0o077 != 0 => Some((
-            format!("`{}` has mode {mode:o}", file.display()),
-            format!("chmod 600 {}", file.display()),
+    let fault = match Place::parse(&arguments.database.root_key_path()) {
+        Ok(Place::File(file)) => readable(&file),
+        Ok(Place::Environment(_)) => None,
+        Err(error) => Some((
+            error.to_string(),
+            "name the credential as the unit does".to_owned(),
         )),
-        Ok(_) | Err(_) => None,
     };
     check("root key permissions", fault)
+}
+
+/// What is wrong with a file that others can read.
+fn readable(file: &Path) -> Option<(String, String)> {
+    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| {
+        (
+            format!("`{}` has mode {mode:o}", file.display()),
+            format!("chmod 600 {}", file.display()),
+        )
+    })
 }
 
 /// Named loudly even where nothing is wrong with it.

@@ -1,17 +1,72 @@
-//! The root key: from a file, made only beside an empty SQLite database.
+//! The root key: from a file, made only beside an empty SQLite database; from a credential of systemd; or from the
+//! environment.
 
 use anyhow::{Context as _, bail};
 use chancery_server::keys::RootKey;
 use chancery_server::world::SystemRandom;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Reads the root key from its file, or makes the file if `may_create`.
+/// Where the root key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a file that only its owner can read.
+    File(PathBuf),
+    /// In a variable of the environment, named `env:NAME`.
+    Environment(String),
+}
+
+impl Place {
+    /// The place that somebody named: `env:NAME`, `credential:NAME` (a file in `$CREDENTIALS_DIRECTORY`, as
+    /// `LoadCredential=` of systemd makes it), else a file.
+    ///
+    /// # Errors
+    /// A credential, where nobody passed any.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the environment is read at the edge, in `cli`"
+    )]
+    pub(crate) fn parse(given: &Path) -> anyhow::Result<Self> {
+        let text = given.to_str().unwrap_or_default();
+        if let Some(name) = text.strip_prefix("env:") {
+            return Ok(Self::Environment(name.to_owned()));
+        }
+        let Some(name) = text.strip_prefix("credential:") else {
+            return Ok(Self::File(given.to_owned()));
+        };
+        let folder = std::env::var_os("CREDENTIALS_DIRECTORY").with_context(|| {
+            format!(
+                "there is no credential `{name}`\nhint: LoadCredential={name}:PATH in the unit of systemd"
+            )
+        })?;
+        if name.contains('/') || name.starts_with('.') {
+            bail!("`{name}` is no name of a credential");
+        }
+        Ok(Self::File(Path::new(&folder).join(name)))
+    }
+}
+
+/// Reads the root key from where it is; makes the file if `may_create`.
 ///
 /// # Errors
-/// A missing file, one that others can read, or one without a key in it.
-pub(crate) fn load(path: &Path, may_create: bool) -> anyhow::Result<RootKey> {
+/// A missing file, one that others can read, or a place without a key in it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read at the edge, in `cli`"
+)]
+pub(crate) fn load(given: &Path, may_create: bool) -> anyhow::Result<RootKey> {
+    match Place::parse(given)? {
+        Place::File(path) => read(&path, may_create && path == given),
+        Place::Environment(name) => {
+            let text =
+                std::env::var(&name).with_context(|| format!("the variable {name} holds no root key"))?;
+            RootKey::parse(text.trim()).with_context(|| format!("the variable {name} holds no root key"))
+        }
+    }
+}
+
+fn read(path: &Path, may_create: bool) -> anyhow::Result<RootKey> {
     match std::fs::metadata(path) {
         Ok(metadata) => {
             let mode = metadata.permissions().mode() & 0o777;
@@ -49,4 +104,25 @@ pub(crate) fn create(path: &Path) -> anyhow::Result<RootKey> {
     file.write_all(key.to_file_text().expose_secret().as_bytes())?;
     file.sync_all()?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_file_unless_it_says_otherwise() {
+        let parse = |text: &str| Place::parse(Path::new(text)).unwrap();
+        assert_eq!(parse("/etc/root.key"), Place::File("/etc/root.key".into()));
+        assert_eq!(parse("env:ROOT"), Place::Environment("ROOT".to_owned()));
+        assert_eq!(parse("./env:ROOT"), Place::File("./env:ROOT".into()));
+    }
+
+    #[test]
+    fn a_missing_variable_and_a_missing_credential_say_what_to_do() {
+        let error = load(Path::new("env:CHANCERY_NO_SUCH_VARIABLE"), true).unwrap_err();
+        assert!(error.to_string().contains("CHANCERY_NO_SUCH_VARIABLE"), "{error}");
+        let error = load(Path::new("credential:root-key"), true).unwrap_err();
+        assert!(error.to_string().contains("LoadCredential=root-key"), "{error}");
+    }
 }

@@ -23,7 +23,8 @@ pub(crate) struct DatabaseArguments {
     /// `sqlite:PATH` or `postgres://…`. Default: a file in the data directory.
     #[arg(long, env = "CHANCERY_DATABASE", hide_env_values = true)]
     pub(crate) database: Option<String>,
-    /// The file with the root key. Default: `root.key` in the data directory, made with a new SQLite database.
+    /// The file with the root key; `credential:NAME` is one that systemd passes, `env:NAME` a variable. Default:
+    /// `root.key` in the data directory, made with a new SQLite database.
     #[arg(long, env = "CHANCERY_ROOT_KEY_FILE")]
     pub(crate) root_key_file: Option<PathBuf>,
 }
