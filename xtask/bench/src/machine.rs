@@ -18,7 +18,7 @@ use chancery_store::{Batch, Db, MIGRATIONS};
 use http_body_util::Full;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::path::Path;
 use std::rc::Rc;
@@ -155,29 +155,34 @@ fn synchronous_writes(plan: &Plan, report: &mut Report) -> Result<()> {
 async fn commits(plan: &Plan, together: usize, report: &mut Report) -> Result<()> {
     let folder = plan.folder.join("data/commits");
     let db = open_empty(&folder.join("limit.db")).await?;
-    let (done, is_over) = (Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(false)));
+    let (times, is_over) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(false)));
     let tasks = tokio::task::LocalSet::new();
     for caller in 0..together {
-        let (db, done, is_over) = (db.clone(), done.clone(), is_over.clone());
+        let (db, times, is_over) = (db.clone(), times.clone(), is_over.clone());
         tasks.spawn_local(async move {
             for number in 0_u64.. {
+                let before = Instant::now();
                 let committed = db.commit(one_row(caller, number)).await;
                 if is_over.get() || committed.is_err() {
                     break;
                 }
-                done.set(done.get() + 1);
+                times.borrow_mut().push(before.elapsed());
             }
         });
     }
     let started = Instant::now();
     let used = Usage::own()?;
     tasks.run_until(tokio::time::sleep(plan.span() / 2)).await;
-    let (elapsed, count) = (started.elapsed(), done.get());
-    let busy = Usage::own()?.since(used);
+    let (elapsed, busy) = (started.elapsed(), Usage::own()?.since(used));
+    let mut times = times.take();
     is_over.set(true);
     tasks.await;
     db.close().await;
     std::fs::remove_dir_all(folder)?;
+
+    times.sort_unstable();
+    let name = format!("SQLite FULL, {together} callers");
+    let count = u32::try_from(times.len()).unwrap_or(u32::MAX);
     let rate = f64::from(count) / elapsed.as_secs_f64();
     report.add(
         "machine",
@@ -185,11 +190,16 @@ async fn commits(plan: &Plan, together: usize, report: &mut Report) -> Result<()
         rate,
         "per s",
     );
-    let each = cpu_each(busy, count);
     report.add(
         "machine",
-        format!("SQLite FULL, {together} callers: CPU each"),
-        each,
+        format!("{name}: p50"),
+        load::milliseconds(&times, 50),
+        "ms",
+    );
+    report.add(
+        "machine",
+        format!("{name}: CPU each"),
+        cpu_each(busy, count),
         "us",
     );
     Ok(())
