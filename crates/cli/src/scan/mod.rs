@@ -121,10 +121,12 @@ fn show(found: &Found, looked_at: usize) {
     }
     let count = found.findings.len();
     if count == 0 {
-        print::line(&format!("No static key in {looked_at} files."));
+        print::line(&format!("No static key; files looked at: {looked_at}."));
         return;
     }
-    print::line(&format!("\n{count} in {looked_at} files. In their place:"));
+    print::line(&format!(
+        "\nStatic keys: {count}; files looked at: {looked_at}. In their place:"
+    ));
     let mut shown = BTreeSet::new();
     for finding in &found.findings {
         if shown.insert(&finding.replace) {

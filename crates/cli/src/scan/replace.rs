@@ -21,26 +21,23 @@ pub(super) struct Server {
 pub(super) fn server(server: &Server) -> Vec<String> {
     let Server { name, client, .. } = server;
     let mut lines = Vec::new();
-    match &server.url {
-        Some(url) => {
-            let header = server.header.as_deref();
-            let header = header.filter(|header| !header.eq_ignore_ascii_case("authorization"));
-            let header = header.map(|header| format!(" --header {}", quoted(header)));
-            lines.push(format!(
-                "chancery add {} --name {name} --key -{}",
-                quoted(url),
-                header.unwrap_or_default()
-            ));
-        }
-        None => {
-            let where_to =
-                "# The program reads its key itself: start it as a user whose files the agent cannot read.";
-            lines.push(where_to.to_owned());
-            lines.push(format!(
-                "chancery mcp wrap --name {name} -- {}",
-                server.command.join(" ")
-            ));
-        }
+    if let Some(url) = &server.url {
+        let header = server.header.as_deref();
+        let header = header.filter(|header| !header.eq_ignore_ascii_case("authorization"));
+        let header = header.map(|header| format!(" --header {}", quoted(header)));
+        lines.push(format!(
+            "chancery add {} --name {name} --key -{}",
+            quoted(url),
+            header.unwrap_or_default()
+        ));
+    } else {
+        let where_to =
+            "# The program reads its key itself: start it as a user whose files the agent cannot read.";
+        lines.push(where_to.to_owned());
+        lines.push(format!(
+            "chancery mcp wrap --name {name} -- {}",
+            server.command.join(" ")
+        ));
     }
     lines.push(format!(
         "chancery agent create AGENT --owner me --allow {name}:read --secret-file AGENT.secret"

@@ -89,7 +89,10 @@ fn is_looked_at(folder: &Path, name: &str) -> bool {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    let is_environment = name == ".env" || name.starts_with(".env.") || name.ends_with(".env");
+    let extension = Path::new(name)
+        .extension()
+        .and_then(|extension| extension.to_str());
+    let is_environment = name == ".env" || name.starts_with(".env.") || extension == Some("env");
     is_environment || CONFIGURATIONS.contains(&name) || IN_FOLDERS.contains(&(within, name))
 }
 

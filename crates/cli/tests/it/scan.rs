@@ -51,7 +51,7 @@ fn keys_are_named_with_what_replaces_them_and_no_value_is_printed() {
         "chancery snippet cursor --agent AGENT --resource bank",
         "base_url = \"https://api.stripe.com\"",
         "chancery account set stripe --tenant-wide",
-        "3 in 3 files",
+        "Static keys: 3; files looked at: 3",
     ] {
         assert!(out.contains(told), "{told} in {out}");
     }
