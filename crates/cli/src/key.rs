@@ -1,4 +1,4 @@
-//! `chancery key`: the keys that sign access tokens.
+//! `chancery key`: the keys that sign access tokens and ID tokens.
 
 use crate::connection::{Connection, as_json};
 use crate::print::{self, Output, field};
@@ -22,6 +22,9 @@ enum KeyCommand {
         /// ES256, EdDSA or RS256.
         #[arg(long, default_value = "ES256")]
         algorithm: String,
+        /// What it signs: `access_token` or `id_token` (ID tokens are RS256).
+        #[arg(long = "use", default_value = "access_token")]
+        signs: String,
     },
 }
 
@@ -43,16 +46,18 @@ pub(crate) async fn run(
                 .cloned()
                 .unwrap_or_default();
             let row = |item: &Value| {
-                ["kid", "algorithm", "state"]
+                ["kid", "use", "algorithm", "state"]
                     .map(|name| field(item, &[name]))
                     .to_vec()
             };
-            print::table(&["kid", "algorithm", "state"], items.iter().map(row).collect());
+            print::table(
+                &["kid", "use", "algorithm", "state"],
+                items.iter().map(row).collect(),
+            );
         }
-        KeyCommand::Rotate { algorithm } => {
-            let made = connection
-                .send(Method::POST, "/keys/rotate", &json!({ "algorithm": algorithm }))
-                .await?;
+        KeyCommand::Rotate { algorithm, signs } => {
+            let body = json!({ "algorithm": algorithm, "use": signs });
+            let made = connection.send(Method::POST, "/keys/rotate", &body).await?;
             if !as_json(output, &made) {
                 print::line(&format!(
                     "{} is published and signs in ten minutes",

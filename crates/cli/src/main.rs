@@ -133,7 +133,7 @@ enum Command {
     Kill(kill::KillArguments),
     /// Get, introspect or revoke a token as a client would.
     Token(token::TokenArguments),
-    /// Keys that sign access tokens: list, rotate.
+    /// Keys that sign access tokens and ID tokens: list, rotate.
     Key(key::KeyArguments),
     /// The vault: rotate a tenant's key or the root key, make a new root key.
     Vault(vault::VaultArguments),

@@ -135,6 +135,12 @@ pub fn evaluate(set: &PolicySet, facts: &Facts, for_chancery: bool) -> (Vec<Scop
         .recall(facts, for_chancery, || evaluate_now(set, facts, for_chancery))
 }
 
+/// The rows as they would be with the best yes that people could give. `None` if no policy reads one.
+pub fn evaluate_with_yes(set: &PolicySet, facts: &Facts, for_chancery: bool) -> Option<Vec<ScopeRow>> {
+    let facts = hypothesis::best(set, facts)?;
+    Some(evaluate_now(set, &facts, for_chancery).0)
+}
+
 fn evaluate_now(set: &PolicySet, facts: &Facts, for_chancery: bool) -> Evaluation {
     let evaluator = match Evaluator::new(set, facts) {
         Ok(evaluator) => evaluator,

@@ -21,10 +21,12 @@ use chancery_store::{Db, Statement, key, log, vault};
 use chancery_vault::{AssociatedData, Purpose, Sealed, SealedTenantKey, SigningUse, TenantKey};
 use std::fmt;
 
+mod key_use;
 mod rotation;
 mod tag;
 
 pub use chancery_vault::RootKey;
+pub use key_use::KeyUse;
 pub use rotation::{Mandate, NewTenantKey, rewrap_tenant};
 use tag::Tags;
 
@@ -44,11 +46,13 @@ pub struct TenantKeys {
     checkpoint_seed: Secret<Vec<u8>>,
     tokens: Vec<TokenKey>,
     published: JwkSet,
+    access_tokens: JwkSet,
     published_digest: [u8; 32],
 }
 
 struct TokenKey {
     kid: String,
+    signs: KeyUse,
     algorithm: TokenAlgorithm,
     state: KeyState,
     key: SigningKey,
@@ -83,9 +87,7 @@ impl KeyState {
     }
 }
 
-/// What a key signs, as stored.
-pub const ACCESS_TOKEN: &str = "access_token";
-/// See [`ACCESS_TOKEN`].
+/// What the key of checkpoints signs, as stored; of the others see [`KeyUse`].
 pub const CHECKPOINT: &str = "checkpoint";
 
 /// How long a new key is published before it signs.
@@ -129,10 +131,6 @@ impl TenantKeys {
                 tokens.push(TokenKey::load(row, &private)?);
             }
         }
-        let public: Vec<_> = tokens
-            .iter()
-            .map(|token| token.key.verifying_key().clone())
-            .collect();
         Ok(Self {
             tags: Tags::new(&tenant_key, previous_key.as_ref())?,
             mac: event_mac(&tenant_key)?,
@@ -143,7 +141,8 @@ impl TenantKeys {
                 .map_or(1, |head| head.log_generation),
             checkpoint_seed: checkpoint_seed
                 .ok_or_else(|| Failure::Internal("the tenant has no checkpoint key".to_owned()))?,
-            published: JwkSet::from_keys(public),
+            published: public(&tokens, |_| true),
+            access_tokens: public(&tokens, |key| key.signs == KeyUse::AccessToken),
             published_digest: published_digest(&tokens),
             tokens,
             row,
@@ -158,7 +157,7 @@ impl TenantKeys {
     /// No key for the algorithm, or the signature fails.
     pub fn sign(&self, permit: &Permit) -> Result<String, Failure> {
         let plan = permit.plan();
-        let key = self.active(plan.algorithm)?;
+        let key = self.active(KeyUse::AccessToken, plan.algorithm)?;
         let claims = AccessTokenClaims::new(plan, permit.given(), TokenId::from(permit.decision().id));
         key.key
             .sign_compact(&key.header, &claims)
@@ -170,18 +169,17 @@ impl TenantKeys {
     /// # Errors
     /// A mandate of another kind; no key for the algorithm; the signature fails.
     pub fn sign_for<C: serde::Serialize>(&self, mandate: Mandate, claims: &C) -> Result<String, Failure> {
-        let (algorithm, typ) = mandate
+        let (signs, algorithm, typ) = mandate
             .signs()
             .ok_or_else(|| Failure::Internal(format!("{mandate:?} signs nothing")))?;
-        let key = self.active(algorithm)?;
+        let key = self.active(signs, algorithm)?;
         let header = HeaderTemplate::new(jose(algorithm), Some(&key.kid), Some(typ));
         key.key.sign_compact(&header, claims).map_err(Failure::internal)
     }
 
-    fn active(&self, algorithm: TokenAlgorithm) -> Result<&TokenKey, Failure> {
-        let is_active = |key: &&TokenKey| key.algorithm == algorithm && key.state == KeyState::Active;
-        let found = self.tokens.iter().find(is_active);
-        found.ok_or_else(|| Failure::Internal(format!("no active {algorithm:?} signing key")))
+    fn active(&self, signs: KeyUse, algorithm: TokenAlgorithm) -> Result<&TokenKey, Failure> {
+        let found = self.tokens.iter().find(|key| key.is_active(signs, algorithm));
+        found.ok_or_else(|| Failure::Internal(format!("no active {algorithm:?} key for {signs:?}")))
     }
 
     /// The public keys, those to come and those that retire included.
@@ -189,23 +187,25 @@ impl TenantKeys {
         &self.published
     }
 
+    /// The public keys of access tokens. What another key of ours signed is no access token, whatever it says.
+    pub(crate) const fn access_tokens(&self) -> &JwkSet {
+        &self.access_tokens
+    }
+
     /// Names the set of public keys: it changes with each key that comes or goes.
     pub(crate) const fn published_digest(&self) -> &[u8; 32] {
         &self.published_digest
     }
 
-    /// Whether a key of this algorithm signs.
-    pub fn has_active(&self, algorithm: TokenAlgorithm) -> bool {
-        self.tokens
-            .iter()
-            .any(|key| key.algorithm == algorithm && key.state == KeyState::Active)
+    /// Whether a key of this use and algorithm signs.
+    pub fn has_active(&self, signs: KeyUse, algorithm: TokenAlgorithm) -> bool {
+        self.tokens.iter().any(|key| key.is_active(signs, algorithm))
     }
 
-    /// Every token key: kid, algorithm and state.
-    pub fn token_keys(&self) -> impl Iterator<Item = (&str, TokenAlgorithm, KeyState)> {
-        self.tokens
-            .iter()
-            .map(|key| (key.kid.as_str(), key.algorithm, key.state))
+    /// Every token key: kid, use, algorithm and state.
+    pub fn token_keys(&self) -> impl Iterator<Item = (&str, KeyUse, TokenAlgorithm, KeyState)> {
+        let keys = self.tokens.iter();
+        keys.map(|key| (key.kid.as_str(), key.signs, key.algorithm, key.state))
     }
 
     /// The key that credentials of the tenant are sealed with. Whoever has it still needs what each is bound to.
@@ -268,13 +268,19 @@ impl TenantKeys {
     /// Generation or sealing fails.
     pub fn generate(
         &self,
-        algorithm: TokenAlgorithm,
+        (signs, algorithm): (KeyUse, TokenAlgorithm),
         state: KeyState,
         now: Timestamp,
         random: &dyn Random,
     ) -> Result<SigningKeyRow, Failure> {
-        generate_token_key(&self.tenant_key, algorithm, state, now, random)
+        generate_token_key(&self.tenant_key, (signs, algorithm), state, now, random)
     }
+}
+
+fn public(tokens: &[TokenKey], counts: impl Fn(&TokenKey) -> bool) -> JwkSet {
+    let counted = tokens.iter().filter(|token| counts(token));
+    let keys: Vec<_> = counted.map(|token| token.key.verifying_key().clone()).collect();
+    JwkSet::from_keys(keys)
 }
 
 fn published_digest(tokens: &[TokenKey]) -> [u8; 32] {
@@ -305,7 +311,8 @@ pub fn create(
     let sealed = tenant_key.seal(root, random).map_err(Failure::internal)?;
     let mut statements = vec![key::insert_tenant_key(tenant, &sealed.to_bytes())];
     for algorithm in [TokenAlgorithm::Es256, TokenAlgorithm::EdDsa] {
-        let row = generate_token_key(&tenant_key, algorithm, KeyState::Active, now, random)?;
+        let signs = (KeyUse::AccessToken, algorithm);
+        let row = generate_token_key(&tenant_key, signs, KeyState::Active, now, random)?;
         statements.push(key::insert_signing_key(tenant, &row));
     }
     let checkpoint = SigningKey::generate(Algorithm::EdDsa).map_err(Failure::internal)?;
@@ -346,13 +353,13 @@ fn event_mac(key: &TenantKey) -> Result<Secret<[u8; 32]>, Failure> {
 
 fn generate_token_key(
     tenant_key: &TenantKey,
-    algorithm: TokenAlgorithm,
+    (signs, algorithm): (KeyUse, TokenAlgorithm),
     state: KeyState,
     now: Timestamp,
     random: &dyn Random,
 ) -> Result<SigningKeyRow, Failure> {
     let key = SigningKey::generate(jose(algorithm)).map_err(Failure::internal)?;
-    row(tenant_key, ACCESS_TOKEN, &key, state, now, random)
+    row(tenant_key, signs.as_str(), &key, state, now, random)
 }
 
 fn row(
@@ -365,7 +372,7 @@ fn row(
 ) -> Result<SigningKeyRow, Failure> {
     let kid = KeyId::generate(now, random);
     let private = key.to_pkcs8().map_err(Failure::internal)?;
-    let associated = associated(tenant_key.tenant(), kid, purpose);
+    let associated = associated(tenant_key.tenant(), kid, purpose)?;
     let sealed =
         chancery_vault::seal(tenant_key, &associated, &private, random).map_err(Failure::internal)?;
     let public = key.public_jwk().clone().with_kid(kid.to_string());
@@ -384,17 +391,18 @@ fn row(
 fn open(tenant_key: &TenantKey, tenant: TenantId, row: &SigningKeyRow) -> Result<Secret<Vec<u8>>, Failure> {
     let kid: KeyId = row.kid.parse().map_err(Failure::internal)?;
     let sealed = Sealed::parse(&row.sealed).map_err(Failure::internal)?;
-    chancery_vault::open(tenant_key, &associated(tenant, kid, &row.purpose), &sealed)
+    chancery_vault::open(tenant_key, &associated(tenant, kid, &row.purpose)?, &sealed)
         .map_err(Failure::internal)
 }
 
-fn associated(tenant: TenantId, kid: KeyId, purpose: &str) -> AssociatedData {
+fn associated(tenant: TenantId, kid: KeyId, purpose: &str) -> Result<AssociatedData, Failure> {
     let signs = if purpose == CHECKPOINT {
         SigningUse::Checkpoint
     } else {
-        SigningUse::Token
+        KeyUse::parse(purpose)?.sealed_for()
     };
-    AssociatedData::SigningKey(chancery_vault::SigningKey { tenant, kid, signs })
+    let key = chancery_vault::SigningKey { tenant, kid, signs };
+    Ok(AssociatedData::SigningKey(key))
 }
 
 impl TokenKey {
@@ -406,11 +414,18 @@ impl TokenKey {
             .ok_or_else(|| Failure::Internal("a key has an unknown state".to_owned()))?;
         Ok(Self {
             kid: row.kid.clone(),
+            signs: KeyUse::parse(&row.purpose)?,
             algorithm: token_algorithm(algorithm)?,
             state,
             header: HeaderTemplate::new(algorithm, Some(&row.kid), Some("at+jwt")),
             key,
         })
+    }
+}
+
+impl TokenKey {
+    fn is_active(&self, signs: KeyUse, algorithm: TokenAlgorithm) -> bool {
+        (self.signs, self.algorithm, self.state) == (signs, algorithm, KeyState::Active)
     }
 }
 

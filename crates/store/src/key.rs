@@ -9,7 +9,7 @@ use chancery_core::time::Timestamp;
 pub struct SigningKeyRow {
     /// Its `kid`.
     pub kid: String,
-    /// What it signs: `access_token` or `checkpoint`.
+    /// What it signs: `access_token`, `id_token` or `checkpoint`.
     pub purpose: String,
     /// The JOSE name of its algorithm.
     pub algorithm: String,

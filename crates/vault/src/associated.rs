@@ -152,8 +152,10 @@ pub struct SigningKey {
 /// What a signing key signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SigningUse {
-    /// Tokens of the tenant.
+    /// Access tokens of the tenant.
     Token,
+    /// ID tokens of the tenant.
+    IdToken,
     /// Checkpoints of the tenant's audit log.
     Checkpoint,
 }
@@ -162,6 +164,7 @@ impl SigningUse {
     const fn label(self) -> &'static str {
         match self {
             Self::Token => "token",
+            Self::IdToken => "id_token",
             Self::Checkpoint => "checkpoint",
         }
     }

@@ -9,6 +9,7 @@ use crate::error::{ErrorCode, OAuthError};
 use crate::form::Parameters;
 use crate::redirect;
 use chancery_core::authorization_details::AuthorizationDetails;
+use chancery_core::secret::Secret;
 use chancery_core::time::Ttl;
 use chancery_core::uri::ResourceUri;
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,11 @@ impl OpenedRequest {
     /// The client's own value, which every answer to it carries.
     pub fn take_state(&mut self) -> Option<String> {
         self.rest.take("state")
+    }
+
+    /// An ID token of the person who is meant (OpenID Connect Core §3.1.2.1). It says who somebody is, and proves nothing.
+    pub fn take_id_token_hint(&mut self) -> Option<Secret<String>> {
+        self.rest.take_secret("id_token_hint")
     }
 
     /// Everything else.

@@ -1,10 +1,10 @@
-//! Rotation of the keys that sign access tokens: a new key is published first, signs later, and the old one
+//! Rotation of the keys that sign access tokens and ID tokens: a new key is published first, signs later, and the old one
 //! stays published until the last token that it signed has ended.
 
 use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::error::{Failure, Refusal};
-use crate::keys::{KeyState, PUBLISH_AFTER};
+use crate::keys::{KeyState, KeyUse, PUBLISH_AFTER};
 use crate::record as audit;
 use crate::tenants::Served;
 use chancery_core::actor::{Actor, SystemActor};
@@ -17,7 +17,7 @@ use chancery_policy::ManagementAction;
 use chancery_store::change::{self as feed, Changed};
 use chancery_store::{Statement, key};
 
-/// Publishes a new key for an algorithm. It starts to sign when every verifier can have learned of it.
+/// Publishes a new key of a use and an algorithm. It starts to sign when every verifier can have learned of it.
 ///
 /// # Errors
 /// A key is already waiting; policy's refusal; the database's.
@@ -25,7 +25,7 @@ pub async fn rotate(
     app: &App,
     served: &Served,
     caller: &Caller,
-    algorithm: TokenAlgorithm,
+    (signs, algorithm): (KeyUse, TokenAlgorithm),
 ) -> Result<String, Failure> {
     change::permit(
         served,
@@ -33,44 +33,49 @@ pub async fn rotate(
         ManagementAction::RotateKey,
         (Noun::Tenant, served.tenant.name.as_str(), None),
     )?;
+    if signs == KeyUse::IdToken && algorithm != TokenAlgorithm::Rs256 {
+        return Err(Refusal::Invalid("ID tokens are signed with RS256".to_owned()).into());
+    }
     let waiting = served
         .keys
         .token_keys()
-        .any(|(_, of, state)| of == algorithm && state == KeyState::Next);
+        .any(|(_, use_, of, state)| (use_, of, state) == (signs, algorithm, KeyState::Next));
     if waiting {
         return Err(Refusal::Invalid(
-            "a new key of this algorithm is already published and will sign soon".to_owned(),
+            "a new key of this use and algorithm is already published and will sign soon".to_owned(),
         )
         .into());
     }
-    let state = if served.keys.has_active(algorithm) {
+    let state = if served.keys.has_active(signs, algorithm) {
         KeyState::Next
     } else {
         KeyState::Active
     };
-    let row = served.keys.generate(algorithm, state, caller.now, &*app.random)?;
+    let row = served
+        .keys
+        .generate((signs, algorithm), state, caller.now, &*app.random)?;
     let kid = row.kid.clone();
     let insert = key::insert_signing_key(served.tenant.id, &row);
     commit(app, served, (&caller.actor, caller.now), vec![insert], &kid).await?;
     Ok(kid)
 }
 
-/// Makes a key of this algorithm if there is none that signs.
+/// Makes a key of this use and algorithm if there is none that signs.
 ///
 /// # Errors
 /// The database's.
 pub async fn ensure(
     app: &App,
     served: &Served,
-    algorithm: TokenAlgorithm,
+    (signs, algorithm): (KeyUse, TokenAlgorithm),
     now: Timestamp,
 ) -> Result<(), Failure> {
-    if served.keys.has_active(algorithm) {
+    if served.keys.has_active(signs, algorithm) {
         return Ok(());
     }
     let row = served
         .keys
-        .generate(algorithm, KeyState::Active, now, &*app.random)?;
+        .generate((signs, algorithm), KeyState::Active, now, &*app.random)?;
     let kid = row.kid.clone();
     let insert = key::insert_signing_key(served.tenant.id, &row);
     commit(

@@ -9,18 +9,18 @@ use crate::directory::change::{self, Caller};
 use crate::directory::lineage;
 use crate::error::Failure;
 use crate::issue::refresh::{self, Redeeming};
+use crate::issue::reuse::{again, ended};
 use crate::issue::target;
 use crate::issue::{details, device};
 use crate::people::code::{self, CodeContent};
 use crate::people::local;
-use crate::record as audit;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::approval::AgreementBasis;
 use chancery_core::authorization_details::AuthorizationDetails;
-use chancery_core::event::{Change, Event, EventKind, EventOutcome};
+use chancery_core::event::Change;
 use chancery_core::grant::Principal;
-use chancery_core::id::{EventId, Id as _, TenantId, TokenFamilyId};
+use chancery_core::id::{Id as _, TenantId, TokenFamilyId};
 use chancery_core::issuer::TrustedIssuer;
 use chancery_core::lineage::{Guard, Lineage};
 use chancery_core::name::Name;
@@ -39,7 +39,7 @@ use chancery_oauth::grant::authorization_code::{
 use chancery_oauth::grant::{Directory, RequestContext, Target, VerifiedUser};
 use chancery_oauth::request::token::TargetRequest;
 use chancery_policy::Manager;
-use chancery_store::change::{self as feed, Changed};
+use chancery_store::change::Changed;
 use chancery_store::{Batch, Statement, authorization as store, record};
 use std::sync::Arc;
 
@@ -80,18 +80,34 @@ pub struct Redeemed {
     pub instead: Vec<Statement>,
 }
 
-/// Proposes the token.
+/// What a request asks for by name: where, which scopes, which details.
+type Wanted<'a> = (
+    &'a TargetRequest,
+    Option<&'a str>,
+    Option<&'a AuthorizationDetails>,
+);
+
+/// What was presented, found good.
+#[derive(Debug)]
+pub struct Shown {
+    /// What its redemption changes.
+    pub redeemed: Redeemed,
+    /// The rows that it relies on.
+    relied: Vec<Guard>,
+    grant_type: GrantType,
+}
+
+/// Looks at what the client presents.
 ///
 /// # Errors
-/// `invalid_grant` whatever is wrong with what was presented; `invalid_target` for another resource than was agreed to.
-pub async fn propose(
+/// `invalid_grant` whatever is wrong with it.
+pub async fn shown(
     app: &App,
     served: &Served,
     client: &AuthenticatedClient,
     presented: Presented<'_>,
-    (wanted, scope, named): (&TargetRequest, Option<&str>, Option<&AuthorizationDetails>),
-    context: RequestContext<'_>,
-) -> Result<(Proposal, Redeemed, Target), Failure> {
+    now: Timestamp,
+) -> Result<Shown, Failure> {
     let (redeemed, relied, grant_type) = match presented {
         Presented::Code {
             code,
@@ -99,20 +115,37 @@ pub async fn propose(
             code_verifier,
         } => {
             let said = (redirect_uri, code_verifier);
-            let (redeemed, relied) =
-                by_code(app, served, client, (code.expose_secret(), said), context.now).await?;
+            let (redeemed, relied) = by_code(app, served, client, (code.expose_secret(), said), now).await?;
             (redeemed, relied, GrantType::AuthorizationCode)
         }
         Presented::Device(code) => {
-            let (redeemed, relied) = device::by_code(app, served, client, code, context.now).await?;
+            let (redeemed, relied) = device::by_code(app, served, client, code, now).await?;
             (redeemed, relied, GrantType::DeviceCode)
         }
         Presented::Refresh(token) => {
-            let (redeemed, relied) = refresh::by_token(app, served, client, token, context.now).await?;
+            let (redeemed, relied) = refresh::by_token(app, served, client, token, now).await?;
             (redeemed, relied, GrantType::RefreshToken)
         }
     };
-    let spec = &redeemed.family.spec;
+    Ok(Shown {
+        redeemed,
+        relied,
+        grant_type,
+    })
+}
+
+/// Proposes the token.
+///
+/// # Errors
+/// `invalid_target` for another resource than was agreed to; `invalid_scope` and `invalid_authorization_details`.
+pub async fn propose(
+    app: &App,
+    served: &Served,
+    client: &AuthenticatedClient,
+    (shown, (wanted, scope, named)): (&Shown, Wanted<'_>),
+    context: RequestContext<'_>,
+) -> Result<(Proposal, Target), Failure> {
+    let spec = &shown.redeemed.family.spec;
     let target = agreed_target(app, served, wanted, spec).await?;
     let user = app
         .directory
@@ -122,16 +155,18 @@ pub async fn propose(
     let user = user.ok_or(INVALID)?;
     let issuer = issuer(app, served, &user).await?;
     let directory = directory(app, served, (&spec.agent, &spec.user), (&target, &spec.scope)).await?;
-    let mut hangs_on: Lineage = [link(Noun::TokenFamily, &redeemed.family)].into_iter().collect();
+    let mut hangs_on: Lineage = [link(Noun::TokenFamily, &shown.redeemed.family)]
+        .into_iter()
+        .collect();
     hangs_on.extend(&spec.lineage);
     let agreement = Agreement {
-        grant_type,
+        grant_type: shown.grant_type,
         user: &VerifiedUser { user, guard: None },
         issuer: issuer.as_deref(),
         scope: &spec.scope,
         details: Some(&spec.authorization_details),
         lineage: hangs_on,
-        guards: relied,
+        guards: shown.relied.clone(),
         expires_at: spec.expires_at,
     };
     let scope = scope.map(|scope| without_identity(scope, &spec.identity));
@@ -143,7 +178,7 @@ pub async fn propose(
         ..context
     };
     let proposal = authorization_code(context, client, agreement, &target, scope, &directory)?;
-    Ok((proposal, redeemed, target))
+    Ok((proposal, target))
 }
 
 async fn by_code(
@@ -170,19 +205,6 @@ async fn by_code(
     check_verifier(content.code_challenge.as_deref().ok_or(INVALID)?, verifier)?;
     let spend = store::redeem_code(tenant, &digest, now);
     begin(app, served, client, (stored.family, content), spend, now).await
-}
-
-/// The answer to a code that was redeemed before: what was issued on it ends.
-pub(super) async fn again<T>(
-    app: &App,
-    served: &Served,
-    client: &AuthenticatedClient,
-    family: TokenFamilyId,
-    now: Timestamp,
-) -> Result<T, Failure> {
-    let statements = ended(app, served, client, family, now)?;
-    end(app, served, family, statements, now).await?;
-    Err(INVALID.into())
 }
 
 /// Begins the family of what was agreed to, if what it hangs on is as it was. `spend` redeems the code, once.
@@ -331,53 +353,7 @@ async fn directory(
     Ok(Directory { resources, grants })
 }
 
-/// What ends a family, with its record.
-pub(super) fn ended(
-    app: &App,
-    served: &Served,
-    client: &AuthenticatedClient,
-    family: TokenFamilyId,
-    now: Timestamp,
-) -> Result<Redeeming, Failure> {
-    let tenant = served.tenant.id;
-    let event = Event {
-        id: EventId::generate(now, &*app.random),
-        tenant,
-        time: now,
-        kind: EventKind::AgreementReused,
-        outcome: EventOutcome::Denied,
-        actor: actor(client),
-        ids: vec![("token_family", family.to_string())],
-        decision: None,
-        parts: Vec::new(),
-    };
-    Ok(vec![
-        store::end_family(tenant, family, now),
-        feed::insert(tenant, Noun::TokenFamily, *family.as_bytes(), 1, now),
-        audit::statement(served.keys.seal(), &event, &*app.random)?,
-    ])
-}
-
-/// Ends a family now.
-pub(super) async fn end(
-    app: &App,
-    served: &Served,
-    family: TokenFamilyId,
-    statements: Redeeming,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    tracing::warn!(%family, "a code or refresh token was used again; what was issued on it ends");
-    let news = Changed::Noun {
-        noun: Noun::TokenFamily,
-        id: *family.as_bytes(),
-        generation: 1,
-    };
-    let batch = app.batch(now).extend(statements);
-    let _ = app.commit(batch, &[(served.tenant.id, news)]).await?;
-    Ok(())
-}
-
-fn actor(client: &AuthenticatedClient) -> Actor {
+pub(super) fn actor(client: &AuthenticatedClient) -> Actor {
     Actor::Agent {
         agent: client.agent().id,
         client: client.client().id,

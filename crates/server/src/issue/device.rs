@@ -2,7 +2,8 @@
 //! and a second use ends what was issued on it, as with an authorization code.
 
 use super::agreement::Redeemed;
-use super::agreement::{again, begin};
+use super::agreement::begin;
+use super::reuse::again;
 use crate::app::App;
 use crate::error::Failure;
 use crate::people::code::digest;

@@ -15,6 +15,7 @@ pub mod own;
 mod proposed;
 mod refresh;
 mod refusal;
+mod reuse;
 pub mod revoke;
 pub mod subject;
 pub mod target;

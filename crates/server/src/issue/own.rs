@@ -76,7 +76,7 @@ pub fn verify(app: &App, served: &Served, text: &str, now: Timestamp) -> Option<
     }
     let jwt = UnverifiedJwt::parse(text).ok()?;
     let profile = own_token_profile(&served.tenant.spec.base_url);
-    let claims = jose::verify(&jwt, &profile, served.keys.published(), now).ok()?;
+    let claims = jose::verify(&jwt, &profile, served.keys.access_tokens(), now).ok()?;
     let token = Arc::new(OwnToken::read(&claims)?);
     app.verified.0.insert(key, token.clone());
     Some(token)

@@ -9,17 +9,22 @@ use crate::issue::asking::Asking;
 use crate::issue::subject::{self, Found, Learned};
 use crate::issue::target;
 use crate::issue::{assertion, details};
+use crate::people::offer;
 use crate::tenants::Served;
+use chancery_core::decision::DenyReason;
 use chancery_core::id::{DecisionId, DelegationId, Id as _};
-use chancery_core::proposal::Proposal;
+use chancery_core::proposal::{Audience, Proposal};
+use chancery_core::scope::Authority;
 use chancery_core::secret::Secret;
 use chancery_core::time::Timestamp;
 use chancery_oauth::authentication::AuthenticatedClient;
+use chancery_oauth::claims::scope_text;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::jwt_bearer::{self, AssertedUser};
 use chancery_oauth::grant::token_exchange::SubjectToken;
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
 use chancery_oauth::request::token::{GrantRequest, TokenRequest};
+use chancery_policy::decide::evaluate;
 use chancery_store::Statement;
 
 /// A proposal, and what is to be done around the decision on it.
@@ -220,19 +225,47 @@ async fn agreed(
     presented: Presented<'_>,
     (request, context): (&TokenRequest, RequestContext<'_>),
 ) -> Result<Proposed, Failure> {
-    let wanted = (
-        &request.target,
-        request.scope.as_deref(),
-        request.details.as_ref(),
-    );
+    let details = request.details.as_ref();
+    let wanted = (&request.target, request.scope.as_deref(), details);
     let is_first = !matches!(presented, Presented::Refresh(_));
-    let (proposal, redeemed, target) =
-        agreement::propose(app, served, client, presented, wanted, context).await?;
+    let shown = agreement::shown(app, served, client, presented, context.now).await?;
+    let mut proposed = agreement::propose(app, served, client, (&shown, wanted), context).await?;
+    if is_first
+        && request.scope.is_none()
+        && details.is_none()
+        && let Some(rest) = without_yes(served, &proposed.0)
+    {
+        // What needs another person's yes is asked for by a refresh that names it; the rest need not wait for that.
+        let wanted = (&request.target, Some(rest.as_str()), details);
+        proposed = agreement::propose(app, served, client, (&shown, wanted), context).await?;
+    }
+    let (proposal, target) = proposed;
+    let redeemed = shown.redeemed;
     Ok(Proposed {
         asking: Some(Asking::of_agreement(&redeemed, is_first, target)),
         redeemed: Some(redeemed),
         ..Proposed::of(proposal)
     })
+}
+
+/// The scopes of a proposal that need nobody's yes, if all that stands in the way of the others is one.
+fn without_yes(served: &Served, proposal: &Proposal) -> Option<String> {
+    let (set, facts) = (&served.policy.set, &proposal.facts);
+    let for_chancery = proposal.plan.audience == Audience::Chancery;
+    let (rows, reason) = evaluate(set, facts, for_chancery);
+    if reason != Some(DenyReason::ScopeRefused) {
+        return None;
+    }
+    let awaited = offer::awaited(set, facts, &rows, for_chancery);
+    let mut rest = Authority::default();
+    for row in rows {
+        if row.given {
+            rest.insert(row.resource, row.scope);
+        } else if !awaited.contains(&(row.resource, row.scope)) {
+            return None;
+        }
+    }
+    (!rest.is_empty()).then(|| scope_text(&proposal.plan, &rest))
 }
 
 const SAID_BEFORE: OAuthError = OAuthError::new(

@@ -4,7 +4,8 @@
 //!
 //! Only public clients get successors: the token of a confidential client is bound to its proof.
 
-use super::agreement::{INVALID, Redeemed, end, ended};
+use super::agreement::{INVALID, Redeemed};
+use super::reuse::{end, ended};
 use crate::app::App;
 use crate::directory::lineage;
 use crate::error::Failure;

@@ -12,6 +12,7 @@ use crate::issue::proposed::{Proposed, propose};
 use crate::issue::refusal::{decision_part, refuse, seen, spend};
 use crate::issue::subject::Learned;
 use crate::issue::{assertion, authenticate, id_token, subject};
+use crate::keys::KeyUse;
 use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
@@ -156,9 +157,9 @@ async fn attempt(
         }
     };
 
-    if let Some(algorithm) = missing_key(served, &permit, (redemption, redeemed)) {
-        // The first token of an algorithm: make its key, then decide afresh.
-        keys::ensure(app, served, algorithm, now).await?;
+    if let Some(key) = missing_key(served, &permit, (redemption, redeemed)) {
+        // The first token of its kind: make its key, then decide afresh.
+        keys::ensure(app, served, key, now).await?;
         return Ok(Attempt::Stale(Vec::new()));
     }
 
@@ -263,19 +264,19 @@ fn identity(
         .then(|| authenticate::named(&request.client, client))
 }
 
-/// An algorithm that something must be signed with and that no key signs with yet.
+/// What something must be signed with and no key signs with yet.
 fn missing_key(
     served: &Served,
     permit: &Permit,
     (redemption, redeemed): (Option<&Redemption>, Option<&Redeemed>),
-) -> Option<TokenAlgorithm> {
+) -> Option<(KeyUse, TokenAlgorithm)> {
     let has_id_token =
         redemption.is_some_and(Redemption::gives_identity) || redeemed.is_some_and(Redeemed::has_id_token);
-    let mut needed = vec![permit.plan().algorithm];
-    needed.extend(has_id_token.then_some(TokenAlgorithm::Rs256));
+    let mut needed = vec![(KeyUse::AccessToken, permit.plan().algorithm)];
+    needed.extend(has_id_token.then_some((KeyUse::IdToken, TokenAlgorithm::Rs256)));
     needed
         .into_iter()
-        .find(|algorithm| !served.keys.has_active(*algorithm))
+        .find(|(signs, algorithm)| !served.keys.has_active(*signs, *algorithm))
 }
 
 /// Everything that an issued token changes, in one batch: guards, single use, the person's facts, budgets,

@@ -1,7 +1,7 @@
 //! What a rotation of the vault needs of keys: a new tenant key, records wrapped under it, tenant keys wrapped under
 //! another root key. None of it opens a record, and each needs a [`Mandate`].
 
-use super::{TenantKeys, event_mac, open_tenant_key};
+use super::{KeyUse, TenantKeys, event_mac, open_tenant_key};
 use crate::error::Failure;
 use crate::roots::Roots;
 use chancery_core::id::TenantId;
@@ -28,12 +28,12 @@ pub enum Mandate {
 }
 
 impl Mandate {
-    /// The algorithm and type of what it lets be signed, if it lets anything be.
-    pub(super) const fn signs(self) -> Option<(TokenAlgorithm, &'static str)> {
+    /// The key, the algorithm and the type of what it lets be signed, if it lets anything be.
+    pub(super) const fn signs(self) -> Option<(KeyUse, TokenAlgorithm, &'static str)> {
         match self {
-            Self::ProveToIssuer => Some((TokenAlgorithm::Es256, "JWT")),
+            Self::ProveToIssuer => Some((KeyUse::AccessToken, TokenAlgorithm::Es256, "JWT")),
             // Every client must take it (OpenID Connect Core §15.1).
-            Self::IdToken => Some((TokenAlgorithm::Rs256, "JWT")),
+            Self::IdToken => Some((KeyUse::IdToken, TokenAlgorithm::Rs256, "JWT")),
             Self::RewrapRecords | Self::RewrapTenantKeys => None,
         }
     }

@@ -8,15 +8,18 @@ use super::session::SignedIn;
 use crate::app::App;
 use crate::error::Failure;
 use crate::issue::arrival::Arrival;
+use crate::issue::id_token;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::authorization_details::AuthorizationDetails;
 use chancery_core::client::ClientGrant;
+use chancery_core::decision::ScopeRow;
 use chancery_core::event::{Event, EventKind, EventOutcome};
-use chancery_core::id::{AuthorizationRequestId, EventId, Id as _};
+use chancery_core::id::{AuthorizationRequestId, EventId, Id as _, UserId};
 use chancery_core::lineage::Guard;
 use chancery_core::name::Name;
 use chancery_core::scope::Authority;
+use chancery_core::secret::Secret;
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::token_family::TokenFamilySpec;
 use chancery_oauth::authentication::{AuthenticationError, ClientFacts};
@@ -59,6 +62,8 @@ struct Certain {
     client_id: String,
     client: ClientFacts,
     request: AuthorizationRequest,
+    /// The person whom the client means, if it says so.
+    meant: Option<UserId>,
 }
 
 /// Answers an authorization request. `asked_at` is when this very request began, if it led to signing in before.
@@ -113,18 +118,38 @@ async fn certain(
         .redirect(&client.client.spec.redirect_uris)
         .map_err(AuthorizeError::Request)?;
     let state = opened.take_state();
+    let hint = opened.take_id_token_hint();
     let refused = |error: &OAuthError| location(served, (&redirect.uri, state.as_deref()), Err(error));
     if !client.client.spec.may_use(ClientGrant::AuthorizationCode) {
         return Ok(Err(refused(&OAuthError::unauthorized_client())));
     }
-    Ok(match opened.read(redirect.clone(), state.clone()) {
-        Ok(request) => Ok(Certain {
-            client_id,
-            client,
-            request,
-        }),
-        Err(error) => Err(refused(&error)),
-    })
+    let request = match opened.read(redirect.clone(), state.clone()) {
+        Ok(request) => request,
+        Err(error) => return Ok(Err(refused(&error))),
+    };
+    let meant = hint.map(|hint| hinted(served, (&client_id, &client), &hint, arrival.now));
+    // SECURITY: a hint that tells nobody is not left out: the request is about somebody, and nobody knows whom.
+    if meant == Some(None) {
+        let error = if request.prompt.none { LOGIN } else { HINT };
+        return Ok(Err(refused(&error)));
+    }
+    Ok(Ok(Certain {
+        client_id,
+        client,
+        request,
+        meant: meant.flatten(),
+    }))
+}
+
+/// The person whom an ID token of ours names, if it was made for this very client; it may be over.
+fn hinted(
+    served: &Served,
+    (client_id, client): (&str, &ClientFacts),
+    hint: &Secret<String>,
+    now: Timestamp,
+) -> Option<UserId> {
+    let is_for = |aud: &str| aud == client_id || aud == client.client.id.to_string();
+    id_token::hinted(served, hint.expose_secret(), is_for, now)
 }
 
 async fn decided(
@@ -137,16 +162,9 @@ async fn decided(
     let request = &certain.request;
 
     // 1. Who it is.
-    let Some(signed_in) = signed_in.filter(|signed_in| is_fresh(request, signed_in, asked_at, now)) else {
-        if request.prompt.none {
-            return Err(OAuthError::new(ErrorCode::LoginRequired, "the person must sign in").into());
-        }
-        return Ok(Next::SignIn(SignInWishes {
-            login_hint: request.login_hint.clone(),
-            max_age: request.max_age,
-            acr_values: request.acr_values.clone(),
-            is_afresh: request.prompt.login,
-        }));
+    let signed_in = match person(certain, (signed_in, asked_at), now)? {
+        Ok(signed_in) => signed_in,
+        Err(wishes) => return Ok(Next::SignIn(wishes)),
     };
 
     // 2. What may be offered of what is asked for.
@@ -196,6 +214,38 @@ async fn decided(
     ))
 }
 
+/// Whoever is signed in, if it is whom the request is about and as it asks; else how they are to sign in.
+fn person<'a>(
+    certain: &Certain,
+    (signed_in, asked_at): (Option<&'a SignedIn>, Option<Timestamp>),
+    now: Timestamp,
+) -> Result<Result<&'a SignedIn, SignInWishes>, OAuthError> {
+    let request = &certain.request;
+    let is_meant = |signed_in: &SignedIn| certain.meant.is_none_or(|person| signed_in.user.id == person);
+    let found =
+        signed_in.filter(|signed_in| is_meant(signed_in) && is_fresh(request, signed_in, asked_at, now));
+    if let Some(found) = found {
+        return Ok(Ok(found));
+    }
+    let is_another = signed_in.is_some_and(|signed_in| !is_meant(signed_in));
+    // Who came back from signing in as somebody else is not asked again for ever.
+    let came_back = signed_in.is_some_and(|signed_in| has_just_come(signed_in, asked_at));
+    if request.prompt.none || (is_another && came_back) {
+        return Err(LOGIN);
+    }
+    Ok(Err(SignInWishes {
+        login_hint: request.login_hint.clone(),
+        max_age: request.max_age,
+        acr_values: request.acr_values.clone(),
+        is_afresh: request.prompt.login || is_another,
+    }))
+}
+
+/// Whether the session began after this very request did.
+fn has_just_come(signed_in: &SignedIn, asked_at: Option<Timestamp>) -> bool {
+    asked_at.is_some_and(|asked| signed_in.session.created_at >= asked)
+}
+
 /// Whether the person proved who they are as lately and as strongly as is asked. What was asked for once is not asked
 /// for again: somebody who has just signed in has done what could be done.
 fn is_fresh(
@@ -205,7 +255,7 @@ fn is_fresh(
     now: Timestamp,
 ) -> bool {
     let session = &signed_in.session;
-    if asked_at.is_some_and(|asked| session.created_at >= asked) {
+    if has_just_come(signed_in, asked_at) {
         return true;
     }
     let is_young = |age: Ttl| now.since(session.spec.authenticated_at) <= age;
@@ -245,7 +295,8 @@ async fn is_known(
 /// Scopes that are granted now.
 fn granted(offer: &Offer) -> Authority {
     let mut authority = Authority::default();
-    for row in offer.rows.iter().filter(|row| row.given) {
+    let is_granted = |row: &&ScopeRow| row.given || (offer.is_awaited(row) && row.grant != Some(false));
+    for row in offer.rows.iter().filter(is_granted) {
         authority.insert(row.resource.clone(), row.scope.clone());
     }
     authority
@@ -330,3 +381,11 @@ pub(super) fn asserted(served: &Served, relied: &[Guard]) -> Vec<Statement> {
     }
     guards::statements(served.tenant.id, &once)
 }
+
+const LOGIN: OAuthError = OAuthError::new(
+    ErrorCode::LoginRequired,
+    "the person must sign in, and as the one whom id_token_hint names if there is one",
+);
+const HINT: OAuthError = OAuthError::invalid_request(
+    "id_token_hint is no ID token of ours for this client, or is over for more than two days",
+);

@@ -57,7 +57,7 @@ pub async fn sign_in(
 
     let person = prove(app, served, (account, password)).await?;
     let Some((person, hash)) = person else {
-        note_failure(app, served, None, arrival).await?;
+        note_failure(app, served, (None, "name or password is wrong"), arrival).await?;
         return Err(PasswordError::Wrong);
     };
     let mut statements = counted.succeeded(served.tenant.id, arrival.now).to_vec();
@@ -95,7 +95,8 @@ pub async fn change_password(
     counted.begin(app, served, arrival).await?;
     let person = prove(app, served, (account, present)).await?;
     let Some((person, _)) = person.filter(|(person, _)| person.id == signed_in.user.id) else {
-        note_failure(app, served, Some(signed_in.user.id), arrival).await?;
+        let who = Some(signed_in.user.id);
+        note_failure(app, served, (who, "the present password is wrong"), arrival).await?;
         return Err(PasswordError::Wrong);
     };
 
@@ -314,14 +315,16 @@ pub(super) fn happened_with(
 pub(super) async fn note_failure(
     app: &App,
     served: &Served,
-    person: Option<UserId>,
+    (person, reason): (Option<UserId>, &str),
     arrival: Arrival,
 ) -> Result<(), Failure> {
     let tenant = served.tenant.id;
     if !app.flood.admits(tenant, arrival) {
         return Ok(());
     }
-    let content = serde_json::json!({ "at": "sign-in", "source": arrival.source.to_string() });
+    let reason: String = reason.chars().take(LONGEST_REASON).collect();
+    let content =
+        serde_json::json!({ "at": "sign-in", "source": arrival.source.to_string(), "reason": reason });
     let event = Event {
         id: EventId::generate(arrival.now, &*app.random),
         tenant,
@@ -355,5 +358,7 @@ pub fn is_fresh(signed_in: &SignedIn, now: Timestamp) -> bool {
     now.since(signed_in.session.spec.authenticated_at) <= FRESH
 }
 
+/// How much of a reason is kept: an issuer's own words may be in it.
+const LONGEST_REASON: usize = 200;
 /// How lately.
 pub const FRESH: Ttl = Ttl::from_minutes(5);

@@ -17,6 +17,7 @@ use chancery_core::issuer::TrustedIssuer;
 use chancery_core::lineage::Guard;
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
+use chancery_core::proposal::Facts;
 use chancery_core::resource::Resource;
 use chancery_core::scope::{Authority, Scope};
 use chancery_core::time::Timestamp;
@@ -27,7 +28,9 @@ use chancery_oauth::grant::authorization_code;
 use chancery_oauth::grant::details::{CheckedDetails, known};
 use chancery_oauth::grant::{Directory, RequestContext, Target, VerifiedUser};
 use chancery_oauth::request::token::TargetRequest;
-use chancery_policy::decide::evaluate;
+use chancery_policy::PolicySet;
+use chancery_policy::decide::{evaluate, evaluate_with_yes};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What a client asks for, for a person.
@@ -52,6 +55,8 @@ pub struct Offer {
     pub details: AuthorizationDetails,
     /// Every scope in question against every limit.
     pub rows: Vec<ScopeRow>,
+    /// Scopes that somebody else must say yes to as well, before there is a token with them.
+    pub awaited: BTreeSet<(Name, Scope)>,
     /// Resources by name.
     pub resources: Vec<Arc<Resource>>,
     /// Grants to the agent for this very person, in use or not.
@@ -63,11 +68,16 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Scopes that the person can give: nothing but a grant is missing, or not even that.
+    /// Scopes that the person can give: nothing but a grant is missing, or not even that, or somebody else's yes.
     pub fn offered(&self) -> impl Iterator<Item = &ScopeRow> {
         self.rows
             .iter()
-            .filter(|row| row.policy == Some(true) && row.refusals().all(|limit| limit == "grant"))
+            .filter(|row| is_free(row) || self.is_awaited(row))
+    }
+
+    /// Whether somebody else must say yes to a scope as well.
+    pub fn is_awaited(&self, row: &ScopeRow) -> bool {
+        self.awaited.contains(&(row.resource.clone(), row.scope.clone()))
     }
 
     /// How many scopes no answer of the person could give.
@@ -92,9 +102,10 @@ impl Offer {
         })
     }
 
-    /// Whether everything is granted already. Details are agreed to each time.
+    /// Whether everything is granted already. Details are agreed to each time; a yes of somebody else is no grant.
     pub fn is_covered(&self) -> bool {
-        self.details.is_empty() && !self.rows.is_empty() && self.rows.iter().all(|row| row.given)
+        let is_given = |row: &ScopeRow| row.given || (self.is_awaited(row) && row.grant != Some(false));
+        self.details.is_empty() && !self.rows.is_empty() && self.rows.iter().all(is_given)
     }
 
     /// The person's own grant at a resource.
@@ -209,17 +220,50 @@ pub async fn offer(
         &directory,
     )??;
     let (rows, reason) = evaluate(&served.policy.set, &facts, asked.resource.is_none());
+    let awaited = awaited(&served.policy.set, &facts, &rows, asked.resource.is_none());
     let is_refused = rows.is_empty() && reason.is_some();
     let guards = relied_on(served, signed_in, asked.client, &resources);
     Ok(Offer {
         target,
         details: details.list().clone(),
         rows,
+        awaited,
         resources,
         grants,
         guards,
         is_refused,
     })
+}
+
+/// Whether policy says yes to a scope and nothing but a grant is missing.
+fn is_free(row: &ScopeRow) -> bool {
+    row.policy == Some(true) && row.refusals().all(|limit| limit == "grant")
+}
+
+/// Scopes that policy refuses now and would not refuse with a yes that people can give.
+pub(crate) fn awaited(
+    set: &PolicySet,
+    facts: &Facts,
+    rows: &[ScopeRow],
+    for_chancery: bool,
+) -> BTreeSet<(Name, Scope)> {
+    // SECURITY: what could not be evaluated is refused, as where a token is decided on.
+    let is_refused = |row: &ScopeRow| row.policy == Some(false) && row.errors.is_empty();
+    if !rows.iter().any(is_refused) {
+        return BTreeSet::new();
+    }
+    let with_yes = evaluate_with_yes(set, facts, for_chancery).unwrap_or_default();
+    let refused: BTreeSet<(Name, Scope)> = rows
+        .iter()
+        .filter(|row| is_refused(row))
+        .map(|row| (row.resource.clone(), row.scope.clone()))
+        .collect();
+    with_yes
+        .into_iter()
+        .filter(is_free)
+        .map(|row| (row.resource, row.scope))
+        .filter(|scope| refused.contains(scope))
+        .collect()
 }
 
 /// Everything that an offer relies on.

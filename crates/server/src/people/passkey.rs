@@ -259,7 +259,7 @@ pub async fn sign_in(
     let (user, row, verified) = match found {
         Ok(found) => found,
         Err(error @ PasskeyError::Answer(_)) => {
-            local::note_failure(app, served, None, arrival).await?;
+            local::note_failure(app, served, (None, "the passkey is not acceptable"), arrival).await?;
             return Err(error);
         }
         Err(error) => return Err(error),

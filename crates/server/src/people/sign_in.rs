@@ -6,10 +6,12 @@
 //! that nothing secret is stored.
 
 use super::issuer_secret;
+use super::local;
 use super::session::{self, Proved, SignedIn, hexadecimal};
 use crate::app::App;
 use crate::egress::openid::{CodeToRedeem, ProviderError};
 use crate::error::Failure;
+use crate::issue::arrival::Arrival;
 use crate::issue::subject::{self, Learned};
 use crate::setup::sha256;
 use crate::tenants::Served;
@@ -228,6 +230,32 @@ pub async fn finish(
         }
     }
     Err(Failure::Stale("what the sign-in relied on keeps changing").into())
+}
+
+/// Records that an outside issuer proved nobody, up to the bound of failures, as a wrong password is recorded. What is only
+/// over, or an issuer that cannot be reached, is no failure to prove anything.
+///
+/// # Errors
+/// The database's.
+pub async fn note_refusal(
+    app: &App,
+    served: &Served,
+    refusal: &SignInRefusal,
+    arrival: Arrival,
+) -> Result<(), Failure> {
+    match refusal {
+        SignInRefusal::OtherBrowser
+        | SignInRefusal::Issuer(_)
+        | SignInRefusal::Rule(_)
+        | SignInRefusal::Token(_)
+        | SignInRefusal::Person => {
+            local::note_failure(app, served, (None, &refusal.to_string()), arrival).await
+        }
+        SignInRefusal::IssuerUnknown
+        | SignInRefusal::Over
+        | SignInRefusal::Provider(_)
+        | SignInRefusal::Failure(_) => Ok(()),
+    }
 }
 
 /// One try to record the person and the session. `None` if a fact changed under it.

@@ -14,6 +14,7 @@ on_both_engines!(
     a_bad_client_or_redirect_uri_is_never_redirected_to,
     every_other_error_is_sent_to_the_client_with_issuer_and_state,
     prompt_none_answers_at_once,
+    an_id_token_hint_names_the_person_and_nobody_is_guessed,
     prompt_login_asks_once_and_not_for_ever,
     an_old_proof_is_asked_for_again,
     a_code_is_redeemed_once_and_its_second_use_ends_everything,
@@ -308,6 +309,63 @@ async fn prompt_none_answers_at_once(place: Place) {
     world.code(&mut browser, &[]).await;
     let location = browser.get(&quiet).await.header("location").unwrap().to_owned();
     assert!(parameter(&location, "code").is_some());
+}
+
+async fn an_id_token_hint_names_the_person_and_nobody_is_guessed(place: Place) {
+    let world = World::start(&place).await;
+    let node = &world.estate.node;
+    let mut alice = world.signed_in().await;
+    let code = world.code(&mut alice, &[("scope", "openid read write")]).await;
+    let answer = world.redeem(&code, &[]).await;
+    let hint = answer.json()["id_token"].as_str().unwrap().to_owned();
+    let loud = world.path(&[("id_token_hint", &hint)]);
+    let quiet = world.path(&[("id_token_hint", &hint), ("prompt", "none")]);
+    let code_of = |answer: &Answer| parameter(answer.header("location").unwrap_or_default(), "code");
+    assert!(code_of(&alice.get(&quiet).await).is_some());
+
+    // In another person's session nobody is answered for her, and she is asked to sign in herself.
+    let mut mallory = world.idp.sign_in(node, "mallory").await;
+    node.advance(Ttl::from_seconds(1)).await;
+    assert_eq!(error_of(&mallory.get(&quiet).await).1, "login_required");
+    let back = async |browser: &mut Browser, subject: &str| {
+        let location = browser.visit(&loud).await.header("location").unwrap().to_owned();
+        assert_eq!(
+            parameter(&location, "prompt").as_deref(),
+            Some("login"),
+            "{location}"
+        );
+        let now = crate::identity_provider::now(node);
+        let path = world.idp.approve(&location, subject, &json!({}), now);
+        browser.visit(&path).await
+    };
+    assert_eq!(error_of(&back(&mut mallory, "mallory").await).1, "login_required");
+    assert!(code_of(&back(&mut mallory, "alice").await).is_some());
+
+    // A hint that tells nobody is refused, and not left out.
+    let other = world.estate.show("clients", "other-app").await["id"].clone();
+    let unsigned = format!("{}.", hint.rsplit_once('.').unwrap().0);
+    for (bad, client) in [
+        ("x", world.app.as_str()),
+        (&unsigned, &world.app),
+        (&answer.token(), &world.app),
+        (&hint, other.as_str().unwrap()),
+    ] {
+        let asked = [("id_token_hint", bad), ("client_id", client)];
+        assert_eq!(
+            error_of(&alice.get(&world.path(&asked)).await).1,
+            "invalid_request",
+            "{bad}"
+        );
+        let asked = [asked[0], asked[1], ("prompt", "none")];
+        assert_eq!(
+            error_of(&alice.get(&world.path(&asked)).await).1,
+            "login_required",
+            "{bad}"
+        );
+    }
+    // It may be over.
+    node.advance(Ttl::from_minutes(20)).await;
+    assert!(code_of(&alice.get(&quiet).await).is_some());
 }
 
 async fn prompt_login_asks_once_and_not_for_ever(place: Place) {

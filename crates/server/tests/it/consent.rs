@@ -1,5 +1,6 @@
 //! The consent page, and taking back what was given there.
 
+use crate::approval::{CIBA, approve, prepare, waits};
 use crate::authorize::World;
 use crate::browser::*;
 use crate::estate::*;
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 
 on_both_engines!(
     a_request_is_answered_once,
+    what_needs_anothers_yes_is_offered_and_waits_for_it,
     a_request_is_answered_in_its_session_alone,
     a_forged_answer_is_refused,
     a_no_is_sent_to_the_client,
@@ -20,6 +22,59 @@ on_both_engines!(
     a_page_lets_its_form_lead_to_the_client,
     an_exchange_that_lacks_a_grant_gets_it_at_its_page,
 );
+
+async fn what_needs_anothers_yes_is_offered_and_waits_for_it(place: Place) {
+    let world = World::start(&place).await;
+    let estate = &world.estate;
+    prepare(
+        estate,
+        r#"@id("writing-needs-a-yes")
+           forbid (principal is Agent, action == Action::"issue_token", resource == Scope::"notes:write")
+           unless { context has approval && context.approval.count >= 1 };"#,
+    )
+    .await;
+    let mut browser = world.signed_in().await;
+    let (_, page) = world.asked(&mut browser, &[]).await;
+    let text = page.text();
+    assert_eq!(text.matches("needs another").count(), 1, "{text}");
+    let code = world.code(&mut browser, &[]).await;
+    let answer = world.redeem(&code, &[]).await;
+    // The rest works without it, and says so.
+    assert_eq!(answer.scope(), "read");
+    let token = answer.json()["refresh_token"].as_str().unwrap().to_owned();
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", world.app.as_str()),
+        ("refresh_token", token.as_str()),
+        ("scope", "read write"),
+    ];
+    let (handle, id) = waits(&estate.node.form("/token", &form).await);
+    let poll = [
+        ("grant_type", CIBA),
+        ("client_id", world.app.as_str()),
+        ("auth_req_id", handle.as_str()),
+    ];
+    // The person's own consent is no second pair of eyes.
+    assert_eq!(
+        estate.node.form("/token", &poll).await.error().1,
+        "authorization_pending"
+    );
+    approve(estate, "carol", &id).await.unwrap();
+    assert_eq!(estate.node.form("/token", &poll).await.scope(), "read write");
+    // It was agreed to: nobody is asked again, and nothing but it waits at once.
+    let location = browser
+        .get(&world.path(&[("prompt", "none"), ("scope", "write")]))
+        .await
+        .header("location")
+        .unwrap()
+        .to_owned();
+    let code = parameter(&location, "code").unwrap_or_else(|| panic!("{location}"));
+    waits(&world.redeem(&code, &[]).await);
+    // What no yes would cure is not offered.
+    let answer = browser.get(&world.path(&[("scope", "admin")])).await;
+    let location = answer.header("location").unwrap();
+    assert_eq!(parameter(location, "error").as_deref(), Some("access_denied"));
+}
 
 async fn a_request_is_answered_once(place: Place) {
     let world = World::start(&place).await;

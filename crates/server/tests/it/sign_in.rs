@@ -18,6 +18,7 @@ on_both_engines!(
     a_state_is_used_once_and_for_ten_minutes,
     an_answer_of_another_issuer_is_refused,
     an_id_token_for_another_request_is_refused,
+    a_sign_in_that_proves_nobody_is_recorded,
     a_session_is_new_at_each_sign_in,
     a_session_ends_unused_and_at_its_limit,
     a_session_falls_with_its_person_issuer_and_by_its_name,
@@ -154,6 +155,26 @@ async fn an_answer_of_another_issuer_is_refused(place: Place) {
 
 fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+async fn a_sign_in_that_proves_nobody_is_recorded(place: Place) {
+    let (estate, idp) = world(&place).await;
+    let mut browser = Browser::at(&estate.node);
+    let path = back(&estate, &idp, &mut browser, &json!({ "nonce": "another" })).await;
+    // In another browser first, which does not use it up.
+    assert!(
+        Browser::at(&estate.node)
+            .get(&path)
+            .await
+            .text()
+            .contains("other_browser")
+    );
+    assert!(browser.get(&path).await.text().contains("answer_refused"));
+    let events = estate.events("authentication.failed").await;
+    assert_eq!(events.len(), 2, "{events:?}");
+    // What is over, or was never begun, proves nothing and disproves nothing.
+    assert!(browser.get(&path).await.text().contains("sign_in_over"));
+    assert_eq!(estate.events("authentication.failed").await.len(), 2);
 }
 
 async fn an_id_token_for_another_request_is_refused(place: Place) {

@@ -7,6 +7,7 @@ use crate::http::api::body::ApiBody;
 use crate::http::api::caller::{ApiCaller, ApiScope};
 use crate::http::error::{Problem, no_such_endpoint};
 use crate::http::tenant::RequestTenant;
+use crate::keys::{KeyState, KeyUse};
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
@@ -57,13 +58,16 @@ pub struct PolicyTest {
     text: Option<String>,
 }
 
-/// An algorithm whose key to rotate.
+/// Which key to rotate.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// The algorithm; ES256 if none.
     #[serde(default)]
     algorithm: TokenAlgorithm,
+    /// What the key signs; access tokens if not said. ID tokens are RS256.
+    #[serde(default, rename = "use")]
+    signs: KeyUse,
 }
 
 /// An enrolment.
@@ -190,7 +194,7 @@ pub async fn why(
 /// The problem to answer with.
 pub async fn list_keys(api: ApiCaller) -> Answer {
     api.with(ApiScope::Read)?;
-    let key = |(kid, algorithm, state): (&str, TokenAlgorithm, crate::keys::KeyState)| json!({ "kid": kid, "algorithm": algorithm, "state": state.as_str() });
+    let key = |(kid, signs, algorithm, state): (&str, KeyUse, TokenAlgorithm, KeyState)| json!({ "kid": kid, "use": signs, "algorithm": algorithm, "state": state.as_str() });
     let items: Vec<Value> = api.served.keys.token_keys().map(key).collect();
     Ok(Json(json!({ "items": items })))
 }
@@ -205,7 +209,7 @@ pub async fn rotate_key(
     ApiBody(body): ApiBody<Rotation>,
 ) -> Answer {
     let caller = api.with(ApiScope::Write)?;
-    let kid = keys::rotate(&app, &api.served, caller, body.algorithm).await?;
+    let kid = keys::rotate(&app, &api.served, caller, (body.signs, body.algorithm)).await?;
     Ok(Json(json!({ "kid": kid })))
 }
 

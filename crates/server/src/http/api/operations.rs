@@ -265,7 +265,11 @@ pub const OPERATIONS: &[Operation] = &[
         ApiScope::Audit,
         "why a decision, token or failed authentication came out so",
     ),
-    get("/keys", ApiScope::Read, "the keys that sign access tokens"),
+    get(
+        "/keys",
+        ApiScope::Read,
+        "the keys that sign access tokens and ID tokens",
+    ),
     with_body(
         "post",
         "/keys/rotate",

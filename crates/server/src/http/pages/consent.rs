@@ -70,6 +70,7 @@ struct OfferedScope {
     badge: &'static str,
     badge_class: &'static str,
     is_held: bool,
+    is_awaited: bool,
 }
 
 /// One authorization detail, as it will stand in tokens.
@@ -249,6 +250,7 @@ fn offered(offer: &Offer, row: &ScopeRow) -> OfferedScope {
         badge,
         badge_class,
         is_held: row.given,
+        is_awaited: offer.is_awaited(row),
     }
 }
 

@@ -229,18 +229,29 @@ fn choose(issuers: &[TrustedIssuer], asked: &Asked, served: &Served, local: Opti
 pub async fn callback(
     State(app): State<Arc<App>>,
     Extension(RequestTenant(served)): Extension<RequestTenant>,
+    RequestSource(source): RequestSource,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
     let base = &served.tenant.spec.base_url;
+    let now = match app.serving_now() {
+        Ok(now) => now,
+        Err(failure) => return frame::failed(&failure),
+    };
     let answer = async {
-        let now = app.serving_now()?;
         let answer = SignInAnswer::parse(query.unwrap_or_default().as_bytes())?;
         let browser = Cookie::SignIn.read(base, &headers);
         let before = super::session(&app, &served, &headers, now).await?;
         sign_in::finish(&app, &served, &answer, (browser, before), now).await
     };
-    match answer.await {
+    let answer = answer.await;
+    if let Err(refusal) = &answer {
+        let noted = sign_in::note_refusal(&app, &served, refusal, Arrival { now, source }).await;
+        if let Err(failure) = noted {
+            return frame::failed(&failure);
+        }
+    }
+    match answer {
         Ok(finished) => {
             let mut response = frame::see_other(&finished.return_to);
             let cookie = Cookie::Session.set_secret(base, &finished.session, ABSOLUTE);
