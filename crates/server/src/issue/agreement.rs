@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::directory::lineage;
 use crate::error::Failure;
-use crate::issue::refresh::{self, Redeeming};
+use crate::issue::refresh;
 use crate::issue::reuse::{again, ended};
 use crate::issue::target;
 use crate::issue::{details, device};
