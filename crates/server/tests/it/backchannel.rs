@@ -23,7 +23,7 @@ on_both_engines!(
     an_id_token_of_ours_names_its_person_to_its_own_client,
 );
 
-async fn ask(estate: &Estate, pairs: &[(&str, &str)]) -> Answer {
+pub(crate) async fn ask(estate: &Estate, pairs: &[(&str, &str)]) -> Answer {
     let mut form = vec![("scope", "openid read"), ("resource", NOTES)];
     for (name, value) in pairs {
         form.retain(|(known, _)| known != name);
@@ -33,7 +33,7 @@ async fn ask(estate: &Estate, pairs: &[(&str, &str)]) -> Answer {
 }
 
 #[track_caller]
-fn asked(answer: &Answer) -> (String, String) {
+pub(crate) fn asked(answer: &Answer) -> (String, String) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let body = answer.json();
     let text = |field: &str| body[field].as_str().unwrap().to_owned();

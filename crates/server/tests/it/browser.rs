@@ -21,6 +21,14 @@ impl Browser {
         }
     }
 
+    /// The same browser, at another node.
+    pub(crate) fn through(&self, node: &Chancery) -> Self {
+        Self {
+            node: node.clone(),
+            cookies: self.cookies.clone(),
+        }
+    }
+
     /// One GET, nothing followed.
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
         let request = self.request("GET", path).body(Body::empty()).unwrap();

@@ -32,19 +32,19 @@ on_both_engines!(
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
-struct Living {
-    world: World,
+pub(crate) struct Living {
+    pub(crate) world: World,
     tv: String,
 }
 
 /// What a device was told.
-struct Codes {
-    device: String,
-    user: String,
+pub(crate) struct Codes {
+    pub(crate) device: String,
+    pub(crate) user: String,
 }
 
 impl Living {
-    async fn room(place: &Place) -> Self {
+    pub(crate) async fn room(place: &Place) -> Self {
         let world = World::start(place).await;
         let tv = json!({ "name": "tv", "agent": "planner", "method": "none", "display_name": "Telly",
             "grant_types": [DEVICE_CODE, "refresh_token"] });
@@ -67,7 +67,7 @@ impl Living {
         self.world.estate.node.form("/device_authorization", &form).await
     }
 
-    async fn asked(&self, changes: &[(&str, &str)]) -> Codes {
+    pub(crate) async fn asked(&self, changes: &[(&str, &str)]) -> Codes {
         let answer = self.ask(changes).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         let body = answer.json();
@@ -78,7 +78,7 @@ impl Living {
         }
     }
 
-    async fn poll(&self, code: &str) -> Answer {
+    pub(crate) async fn poll(&self, code: &str) -> Answer {
         self.poll_as(&self.tv, code).await
     }
 
@@ -113,7 +113,7 @@ impl Living {
         submit_answer(browser, (&path, &page), answer).await
     }
 
-    async fn allow(&self, browser: &mut Browser, code: &str) {
+    pub(crate) async fn allow(&self, browser: &mut Browser, code: &str) {
         let answer = self.answer(browser, code, "allow").await;
         assert_eq!(answer.header("location"), Some("/device/allowed"), "{answer:?}");
     }

@@ -239,7 +239,7 @@ impl Chancery {
         Self::build(place, START, options, |config, _| change(config)).await
     }
 
-    async fn build(
+    pub(crate) async fn build(
         place: &Place,
         at: Timestamp,
         mut options: Options,
@@ -312,6 +312,46 @@ impl Chancery {
             headers: parts.headers,
             body: body.collect().await?.to_bytes().to_vec(),
         })
+    }
+
+    /// The same node, but for one POST, which is kept and not sent.
+    pub(crate) fn keeping(&self, path: &'static str) -> (Self, Arc<std::sync::Mutex<Option<Value>>>) {
+        let kept = Arc::new(std::sync::Mutex::new(None));
+        let (keep, router) = (kept.clone(), self.router.clone());
+        let answer = move |request: Request<Body>| {
+            let (keep, router) = (keep.clone(), router.clone());
+            async move {
+                if request.method() != http::Method::POST || request.uri().path() != path {
+                    return router.oneshot(request).await.unwrap();
+                }
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes().to_vec();
+                let headers: Vec<_> = parts.headers.iter().collect();
+                let headers: Vec<[&str; 2]> = headers
+                    .into_iter()
+                    .map(|(name, value)| [name.as_str(), value.to_str().unwrap()])
+                    .collect();
+                let body = String::from_utf8(body).unwrap();
+                *keep.lock().unwrap() =
+                    Some(serde_json::json!({ "path": path, "headers": headers, "body": body }));
+                http::Response::new(Body::empty())
+            }
+        };
+        let node = Self {
+            router: Router::new().fallback(answer),
+            ..self.clone()
+        };
+        (node, kept)
+    }
+
+    /// Sends what was kept.
+    pub(crate) async fn send_kept(&self, kept: &Value) -> Answer {
+        let mut request = Request::post(kept["path"].as_str().unwrap());
+        for header in kept["headers"].as_array().unwrap() {
+            request = request.header(header[0].as_str().unwrap(), header[1].as_str().unwrap());
+        }
+        let body = Body::from(kept["body"].as_str().unwrap().to_owned());
+        self.send(request.body(body).unwrap()).await
     }
 
     /// Posts a form to a tenant's base, which is `""` or `/t/NAME`.

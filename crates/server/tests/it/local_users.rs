@@ -28,7 +28,7 @@ on_both_engines!(
 );
 
 pub(crate) const PASSWORD: &str = "long enough to be good";
-const OTHER: &str = "another one, just as long";
+pub(crate) const OTHER: &str = "another one, just as long";
 
 /// Makes a local person. The code is for `/enrol`.
 pub(crate) async fn invited(node: &Chancery, name: &str, roles: &[&str]) -> String {
@@ -71,7 +71,7 @@ pub(crate) async fn enrolled(node: &Chancery, name: &str, roles: &[&str]) -> Bro
     browser
 }
 
-async fn chosen(browser: &mut Browser, code: &str, password: &str, again: &str) -> Answer {
+pub(crate) async fn chosen(browser: &mut Browser, code: &str, password: &str, again: &str) -> Answer {
     let page = opened(browser, code).await;
     assert_eq!(page.status, 200, "{}", page.text());
     choose(browser, &csrf(&page), code, (password, again)).await
@@ -332,7 +332,7 @@ async fn a_known_short_or_unequal_password_is_refused_and_the_code_stays_good(pl
     assert_eq!(answer.await.status, 303);
 }
 
-async fn change(browser: &mut Browser, present: &str, new: &str) -> Answer {
+pub(crate) async fn change(browser: &mut Browser, present: &str, new: &str) -> Answer {
     let page = browser.get("/me/agents").await;
     let form = [
         ("csrf", csrf(&page)),

@@ -103,6 +103,8 @@ mod outside;
 #[cfg(test)]
 mod passkeys;
 #[cfg(test)]
+mod people_faults;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod problems;

@@ -30,7 +30,7 @@ async fn begun(world: &World) -> (Browser, String, String) {
     (browser, answer.token(), refresh)
 }
 
-async fn refresh(world: &World, token: &str, more: &[(&str, &str)]) -> Answer {
+pub(crate) async fn refresh(world: &World, token: &str, more: &[(&str, &str)]) -> Answer {
     let mut pairs = vec![
         ("grant_type", "refresh_token"),
         ("client_id", world.app.as_str()),
