@@ -18,6 +18,7 @@ use gateway::Gateway;
 use install::{FRAMEWORKS, Foreign, NODE, PYTHON_1, PYTHON_2};
 use people::People;
 use results::Results;
+use std::process::Command;
 use world::World;
 
 /// Installs, builds, plays, and keeps the results of everything. One part alone, for working on it, keeps nothing.
@@ -92,25 +93,34 @@ fn through_gateway(foreign: &Foreign, results: &mut Results) -> Result<()> {
 }
 
 fn people(foreign: &Foreign, results: &mut Results) -> Result<()> {
-    with_people(foreign, ("people", "127.0.0.1"), &PEOPLE_PROGRAMS, results)
+    let rust = people::rust_client()?;
+    let programs = PEOPLE_PROGRAMS.iter();
+    let commands = programs
+        .map(|(language, program)| {
+            (
+                format!("{language} {program}"),
+                foreign.command(language, program),
+            )
+        })
+        .chain([("rmcp".to_owned(), rust)]);
+    with_people(foreign, ("people", "127.0.0.1"), commands, results)
 }
 
 fn pages(foreign: &Foreign, results: &mut Results) -> Result<()> {
     let place = ("pages in Chromium", "localhost");
-    with_people(foreign, place, &[(NODE, "pages.mjs")], results)
+    let command = foreign.command(NODE, "pages.mjs");
+    with_people(foreign, place, [("node pages.mjs".to_owned(), command)], results)
 }
 
 fn with_people(
     foreign: &Foreign,
     (place, host): (&'static str, &str),
-    programs: &[(&str, &str)],
+    commands: impl IntoIterator<Item = (String, Command)>,
     results: &mut Results,
 ) -> Result<()> {
     say(&format!("\n{place}"));
     let mut people = People::start(foreign, host)?;
-    for (language, program) in programs {
-        let command = foreign.command(language, program);
-        let name = format!("{language} {program}");
+    for (name, command) in commands {
         people.running().play(command, &name, place, results)?;
     }
     Ok(())
@@ -136,7 +146,7 @@ const GATEWAY_PROGRAMS: [(&str, &str); 6] = [
     (NODE, "conformance.mjs"),
 ];
 
-/// Every program of the third part.
+/// Every program of the third part, but for the one in Rust.
 const PEOPLE_PROGRAMS: [(&str, &str); 6] = [
     (NODE, "people-oauth.mjs"),
     (PYTHON_2, "people.py"),

@@ -3,13 +3,13 @@
 
 use super::install::{Foreign, NODE, PYTHON_2};
 use super::running::{Running, apply, chancery, clients, free_ports, wait_for};
-use crate::steps::{must, program};
+use crate::steps::{cargo, must, program};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -94,6 +94,15 @@ impl Ports {
             providers,
         })
     }
+}
+
+/// The official Rust client with its own OAuth flow: a crate apart, so that what that needs is not among ours.
+pub(super) fn rust_client() -> Result<Command> {
+    let folder = crate::root().join("target/interop/rust");
+    let manifest = crate::root().join("interop/rust/Cargo.toml");
+    let mut build = cargo(&["build", "--locked", "--quiet", "--manifest-path"]);
+    must(build.arg(manifest).arg("--target-dir").arg(&folder))?;
+    Ok(program(folder.join("debug/people-mcp")))
 }
 
 /// What stands around Chancery: an MCP server, providers, metadata documents, and the person.
