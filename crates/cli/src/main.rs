@@ -26,6 +26,7 @@ mod me;
 mod noun;
 mod policy;
 mod print;
+mod provider;
 mod registration;
 mod resource;
 mod root_key;
@@ -116,7 +117,7 @@ enum Command {
     /// Grants.
     Grant(noun::NounArguments),
     /// Connections to downstream providers.
-    Connection(noun::NounArguments),
+    Connection(provider::ProviderArguments),
     /// Connected accounts: set a key, list, show, disconnect.
     Account(account::AccountArguments),
     /// People's sessions: list, revoke.
@@ -218,7 +219,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Resource(arguments) => resource::run(arguments, &connection.open()?, output).await,
         Command::Blueprint(arguments) => noun::run("blueprints", arguments, &open()?, output).await,
         Command::Grant(arguments) => noun::run("grants", arguments, &connection.open()?, output).await,
-        Command::Connection(arguments) => noun::run("connections", arguments, &open()?, output).await,
+        Command::Connection(arguments) => provider::run(arguments, &open()?, output).await,
         Command::Account(arguments) => account::run(arguments, &connection.open()?, output).await,
         Command::Session(arguments) => session::run(arguments, &connection.open()?, output).await,
         Command::SignIn(arguments) => session::sign_in(arguments, &connection.open()?, output).await,

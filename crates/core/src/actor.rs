@@ -47,6 +47,8 @@ pub enum SystemActor {
     Approval,
     /// Taking in a client that made itself known.
     Registration,
+    /// Keeping connected accounts in use, and revoking them at their providers.
+    Connections,
 }
 
 impl fmt::Display for Actor {
@@ -62,6 +64,7 @@ impl fmt::Display for Actor {
             Self::System(SystemActor::Restore) => f.write_str("system:restore"),
             Self::System(SystemActor::Approval) => f.write_str("system:approval"),
             Self::System(SystemActor::Registration) => f.write_str("system:registration"),
+            Self::System(SystemActor::Connections) => f.write_str("system:connections"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

@@ -30,6 +30,31 @@ pub struct ConnectedAccountSpec {
     /// Until when the credential is good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
+    /// Whose account it is at the provider, where the provider says so. Another one is not put in its place unasked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_account: Option<ProviderAccount>,
+    /// What the provider gave, where it says so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scopes: BTreeSet<String>,
+}
+
+/// An account as the provider names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ProviderAccount {
+    /// Its id there.
+    pub subject: String,
+    /// What people know it by there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl ProviderAccount {
+    /// What people are shown.
+    pub fn shown(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.subject)
+    }
 }
 
 /// A connected account.

@@ -8,6 +8,10 @@ use crate::upstream::{UpstreamUrl, is_authority};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod oauth;
+
+pub use oauth::{ACCESS_TOKEN, AccountAnswer, AccountSource, OAuthEndpoints, OAuthSpec, RevocationCall};
+
 /// What is specific to a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -84,6 +88,8 @@ pub enum CredentialKind {
         /// The parts.
         parts: Vec<KeyPart>,
     },
+    /// Tokens of an OAuth 2 provider, for which each owner connects an account there.
+    Oauth2(Box<OAuthSpec>),
 }
 
 impl CredentialKind {
@@ -92,6 +98,15 @@ impl CredentialKind {
         match self {
             Self::None => "none",
             Self::ApiKey { .. } => "api_key",
+            Self::Oauth2(_) => "oauth2",
+        }
+    }
+
+    /// How accounts are connected, if that is by OAuth 2.
+    pub fn oauth(&self) -> Option<&OAuthSpec> {
+        match self {
+            Self::Oauth2(oauth) => Some(oauth),
+            Self::None | Self::ApiKey { .. } => None,
         }
     }
 
@@ -100,6 +115,7 @@ impl CredentialKind {
         match self {
             Self::None => &[],
             Self::ApiKey { parts } => parts,
+            Self::Oauth2(_) => OAuthSpec::parts(),
         }
     }
 }
@@ -239,7 +255,7 @@ impl ConnectionSpec {
 
     /// Where the credential goes, as bytes: the same bytes mean the same destination. Each field has its length
     /// before it as four bytes, big-endian: format, kind, every part in order of names with its placement, origin
-    /// and path of `base_url`, and the further hosts in order.
+    /// and path of `base_url`, and the further hosts in order; then, for OAuth 2, whatever decides where tokens go.
     ///
     /// SECURITY: a credential is sealed for the digest of these bytes, so what decides where it ends up is here.
     pub fn destination(&self) -> Vec<u8> {
@@ -263,13 +279,22 @@ impl ConnectionSpec {
         }
         fields.extend([self.base_url.origin(), self.base_url.path(), &hosts_count]);
         fields.extend(self.hosts.iter().map(String::as_str));
-        let mut bytes = Vec::new();
-        for field in fields {
-            // PROOF: every field is bounded by its own rule, far below four gigabytes.
-            bytes.extend(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
-            bytes.extend(field.as_bytes());
-        }
-        bytes
+        fields.extend(
+            self.credential
+                .oauth()
+                .into_iter()
+                .flat_map(OAuthSpec::destination),
+        );
+        joined(&fields)
+    }
+
+    /// Where the secret goes that proves us at an OAuth 2 provider, as bytes of the same form.
+    ///
+    /// SECURITY: the secret is sealed for the digest of these bytes.
+    pub fn client_secret_destination(&self) -> Option<Vec<u8>> {
+        let mut fields = vec!["1", "client-secret"];
+        fields.extend(self.credential.oauth()?.destination());
+        Some(joined(&fields))
     }
 
     /// Whether going from `self` to `new` sends credentials or requests where they did not go before.
@@ -296,14 +321,35 @@ impl Spec for ConnectionSpec {
                 "are at most 64, each `host` or `host:port` in lower case",
             ));
         }
+        if let Some(oauth) = self.credential.oauth() {
+            // Its page would be that of the answer.
+            if name.as_str() == "callback" {
+                return Err(SpecError::field(
+                    "name",
+                    "of an OAuth 2 connection is not `callback`",
+                ));
+            }
+            oauth.check()?;
+        }
         check_parts(&self.credential)?;
         check_rules(&self.rules)
     }
 }
 
+/// Fields, each with its length before it.
+fn joined(fields: &[&str]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in fields {
+        // PROOF: every field is bounded by its own rule, far below four gigabytes.
+        bytes.extend(u32::try_from(field.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend(field.as_bytes());
+    }
+    bytes
+}
+
 fn check_parts(credential: &CredentialKind) -> Result<(), SpecError> {
     let parts = match credential {
-        CredentialKind::None => return Ok(()),
+        CredentialKind::None | CredentialKind::Oauth2(_) => return Ok(()),
         CredentialKind::ApiKey { parts } => parts,
     };
     if parts.is_empty() || parts.len() > 8 {

@@ -161,6 +161,12 @@ pub enum EventKind {
     AuthorizationAnswered,
     /// A code or refresh token was used again, and what was issued on it ended.
     AgreementReused,
+    /// The tokens of a connected account are about to be refreshed at the provider.
+    AccountRefreshing,
+    /// They were, or why not.
+    AccountRefreshed,
+    /// The tokens of a connected account were revoked at the provider, or why not.
+    AccountRevoked,
 }
 
 /// What was done to a noun.
@@ -235,6 +241,9 @@ impl fmt::Display for EventKind {
             Self::ApprovalTampered => f.write_str("approval.tampered"),
             Self::AuthorizationAnswered => f.write_str("authorization.answered"),
             Self::AgreementReused => f.write_str("agreement.reused"),
+            Self::AccountRefreshing => f.write_str("connected_account.refreshing"),
+            Self::AccountRefreshed => f.write_str("connected_account.refreshed"),
+            Self::AccountRevoked => f.write_str("connected_account.revoked"),
         }
     }
 }

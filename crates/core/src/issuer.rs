@@ -131,6 +131,16 @@ pub enum SignInAuthentication {
 }
 
 impl SignInAuthentication {
+    /// The word of the standards.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::PrivateKeyJwt => "private_key_jwt",
+        }
+    }
+
     /// Whether a secret must be set.
     pub const fn uses_secret(self) -> bool {
         matches!(self, Self::ClientSecretBasic | Self::ClientSecretPost)

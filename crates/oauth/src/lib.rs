@@ -11,6 +11,7 @@ pub mod form;
 pub mod grant;
 pub mod jose;
 pub mod metadata;
+pub mod provider;
 pub mod redirect;
 pub mod registration;
 pub mod request;

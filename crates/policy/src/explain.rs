@@ -192,7 +192,9 @@ fn describe(reason: DenyReason, decision: &Decision) -> String {
             format!("no grant lets {agent} use the connection for this principal; grant it with `connection`")
         }
         DenyReason::AccountMissing => {
-            "there is no account to use: `chancery account set CONNECTION`, also if it needs consent again".to_owned()
+            "there is no account to use: `chancery account set CONNECTION`, also if it needs consent again; at an OAuth \
+             provider the person connects one at `{base}/connect/CONNECTION?agent=AGENT`"
+                .to_owned()
         }
         DenyReason::ApprovalRequired => {
             "policy permits it only with a person's yes, which was asked for".to_owned()

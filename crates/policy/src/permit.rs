@@ -26,13 +26,7 @@ impl Permit {
     /// Takes the permit back before anything was signed: the decision to store instead, which gives nothing.
     #[must_use]
     pub fn withdraw(self, reason: DenyReason) -> Decision {
-        let mut decision = self.decision;
-        decision.outcome = DecisionOutcome::Deny;
-        decision.reason = Some(reason);
-        for row in &mut decision.rows {
-            row.given = false;
-        }
-        decision
+        withdrawn(self.decision, reason)
     }
 
     /// The decision to store.
@@ -69,6 +63,12 @@ impl UsePermit {
         Self { decision, plan }
     }
 
+    /// Takes the permit back before anything was sent: the decision to store instead.
+    #[must_use]
+    pub fn withdraw(self, reason: DenyReason) -> Decision {
+        withdrawn(self.decision, reason)
+    }
+
     /// The decision to store.
     pub fn decision(&self) -> &Decision {
         &self.decision
@@ -83,4 +83,13 @@ impl UsePermit {
     pub fn plan(&self) -> &UsePlan {
         &self.plan
     }
+}
+
+fn withdrawn(mut decision: Decision, reason: DenyReason) -> Decision {
+    decision.outcome = DecisionOutcome::Deny;
+    decision.reason = Some(reason);
+    for row in &mut decision.rows {
+        row.given = false;
+    }
+    decision
 }

@@ -2,6 +2,7 @@
 //! the cached directory.
 
 use crate::approve::notice::Channels;
+use crate::connect::refresh::Refreshes;
 use crate::directory::cache::Directory;
 use crate::egress::Egress;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysError};
@@ -70,6 +71,8 @@ pub struct App {
     pub documents: Documents,
     /// What calls pass through.
     pub gateway: Gateway,
+    /// Tokens at providers that are being refreshed.
+    pub refreshes: Refreshes,
     /// The way out.
     pub egress: Arc<Egress>,
     /// The base URL of GitHub's interface, where the ids of repositories are looked up.

@@ -94,6 +94,24 @@ pub enum Refusal {
         /// Why not.
         error: InspectError,
     },
+    /// The person behind a call has no account at a connection that its agent may use.
+    #[error("no account at `{connection}` may be used here; decision {decision}")]
+    NotConnected {
+        /// The connection.
+        connection: chancery_core::name::Name,
+        /// The page where the person connects one.
+        url: String,
+        /// The decision.
+        decision: chancery_core::id::DecisionId,
+    },
+    /// The provider of a connection gives no token now.
+    #[error("the provider of connection `{connection}` gives no token now; decision {decision}")]
+    ProviderUnavailable {
+        /// The connection.
+        connection: chancery_core::name::Name,
+        /// The decision.
+        decision: chancery_core::id::DecisionId,
+    },
     /// The request's idempotency key was used for another request.
     #[error("this idempotency key was used for another request")]
     KeyReused,
@@ -105,6 +123,10 @@ impl Refusal {
         match self {
             Self::Repository { repository, error } => Some(repository_hint(repository, error)),
             Self::Upstream { url, error } => error.hint(url),
+            Self::NotConnected { url, .. } => Some(format!("the person connects an account at {url}")),
+            Self::ProviderUnavailable { connection, .. } => Some(format!(
+                "`chancery account list` shows what went wrong last at `{connection}`"
+            )),
             Self::NotFound { .. }
             | Self::Unknown { .. }
             | Self::Exists { .. }

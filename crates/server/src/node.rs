@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::approve::notice::{Channels, Webhook};
+use crate::connect::refresh::Refreshes;
 use crate::directory::cache::Directory;
 use crate::egress::jwks::{IssuerKeys, IssuerKeysConfig};
 use crate::egress::openid::Providers;
@@ -274,6 +275,7 @@ async fn on(
         flood: Flood::default(),
         verified: Verified::default(),
         gateway: Gateway::default(),
+        refreshes: Refreshes::default(),
         proxies: config.proxies,
         egress: egress.clone(),
         channels,

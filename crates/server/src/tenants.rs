@@ -35,6 +35,12 @@ impl Served {
         self.restore.is_some_and(|restore| restore.confirmed_at.is_none())
     }
 
+    /// Whether it has a host of its own, and so pages.
+    pub fn has_own_host(&self) -> bool {
+        let base = self.tenant.spec.base_url.split_once("://");
+        base.is_some_and(|(_, rest)| !rest.contains('/'))
+    }
+
     /// Whether a proof that may be used once can have been used before its use was forgotten by a restore.
     pub fn may_be_used(&self, issued_at: Option<Timestamp>, expires_at: Option<Timestamp>) -> bool {
         let Some(restore) = self.restore else {

@@ -3,8 +3,8 @@
 //! A credential is a row of its own, so that reading an account never reads what is sealed.
 
 use crate::db::{Db, DbError, Expect, Sql, Statement, Value};
-use crate::record::{Stored, Table, number, table};
-use chancery_core::connected_account::ConnectedAccountSpec;
+use crate::record::{self, Stored, Table, number, table};
+use chancery_core::connected_account::{AccountOwner, ConnectedAccount, ConnectedAccountSpec};
 use chancery_core::id::{ConnectedAccountId, ConnectionId, IssuerId, TenantId};
 use chancery_core::noun::Lifecycle;
 use chancery_core::time::Timestamp;
@@ -32,6 +32,20 @@ pub struct Opening {
     pub connection: ConnectionId,
     /// Its version.
     pub connection_version: u64,
+}
+
+/// Accounts of an owner that have not ended, in order of connections.
+///
+/// # Errors
+/// The database fails, or a row cannot be read.
+pub async fn of_owner(
+    db: &Db,
+    tenant: TenantId,
+    owner: &AccountOwner,
+) -> Result<Vec<ConnectedAccount>, DbError> {
+    let params = vec![Value::id(tenant), Value::from(owner.as_key())];
+    let rows = db.query(&OF_OWNER, params).await?;
+    rows.iter().map(record::read).collect()
 }
 
 /// The sealed credential of an account, if account and connection are active and exactly as they were decided on.
@@ -97,6 +111,44 @@ pub fn put_issuer_secret(tenant: TenantId, issuer: IssuerId, sealed: &[u8], now:
     Statement::new(&PUT, params, Expect::Rows(1), "credential")
 }
 
+/// The sealed secret with which we prove ourselves to the provider of a connection. It stands where an issuer's does.
+///
+/// # Errors
+/// The database fails, or the row cannot be read.
+pub async fn find_connection_secret(
+    db: &Db,
+    tenant: TenantId,
+    connection: ConnectionId,
+) -> Result<Option<Vec<u8>>, DbError> {
+    let params = vec![Value::id(tenant), Value::id(connection)];
+    let row = db.query_optional(&FIND_ISSUER, params).await?;
+    row.map(|row| row.blob(0)).transpose()
+}
+
+/// Stores the sealed secret for the provider of a connection, over the one before.
+pub fn put_connection_secret(
+    tenant: TenantId,
+    connection: ConnectionId,
+    sealed: &[u8],
+    now: Timestamp,
+) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(connection),
+        Value::from(sealed),
+        Value::from(now),
+    ];
+    Statement::new(&PUT, params, Expect::Rows(1), "credential")
+}
+
+const OF_OWNER: Sql = Sql::pair(
+    "SELECT id, name, state, generation, version, created_at, updated_at, spec FROM connected_accounts
+     WHERE tenant = ?1 AND substr(natural_key, instr(natural_key, ' ') + 1) = ?2 AND state <> 'retired'
+     ORDER BY natural_key LIMIT 1000",
+    "SELECT id, name, state, generation, version, created_at, updated_at, spec FROM connected_accounts
+     WHERE tenant = ?1 AND substr(natural_key, strpos(natural_key, ' ') + 1) = ?2 AND state <> 'retired'
+     ORDER BY natural_key LIMIT 1000",
+);
 const FIND_ISSUER: Sql = Sql::same("SELECT sealed FROM credentials WHERE tenant = ?1 AND account = ?2");
 const FIND: Sql = Sql::same(
     "SELECT s.sealed FROM credentials AS s
@@ -111,4 +163,4 @@ const PUT: Sql = Sql::same(
 );
 const DELETE: Sql = Sql::same("DELETE FROM credentials WHERE tenant = ?1 AND account = ?2");
 
-pub(crate) const QUERIES: &[&Sql] = &[&FIND, &FIND_ISSUER, &PUT, &DELETE];
+pub(crate) const QUERIES: &[&Sql] = &[&OF_OWNER, &FIND, &FIND_ISSUER, &PUT, &DELETE];

@@ -11,6 +11,7 @@ pub mod db;
 mod agent;
 pub mod approval;
 pub mod authorization;
+pub mod begun_connect;
 mod binding;
 mod blueprint;
 pub mod call;
@@ -37,6 +38,7 @@ pub mod outbox;
 pub mod passkey;
 pub mod password;
 mod policy_set;
+pub mod provider_token;
 pub mod record;
 pub mod refresh_token;
 mod registration;
@@ -72,6 +74,7 @@ pub fn queries() -> Vec<&'static Sql> {
     for list in [
         approval::QUERIES,
         authorization::QUERIES,
+        begun_connect::QUERIES,
         call::QUERIES,
         change::QUERIES,
         client::QUERIES,
@@ -90,6 +93,7 @@ pub fn queries() -> Vec<&'static Sql> {
         outbox::QUERIES,
         passkey::QUERIES,
         password::QUERIES,
+        provider_token::QUERIES,
         refresh_token::QUERIES,
         restore::QUERIES,
         registration::QUERIES,

@@ -88,4 +88,17 @@ pub const MIGRATIONS: &[Migration] = &[
             include_str!("../migrations/0016_people_grow_postgres.sql"),
         ),
     },
+    Migration {
+        number: 19,
+        name: "provider tokens",
+        sql: Sql::same(include_str!("../migrations/0019_provider_tokens.sql")),
+    },
+    Migration {
+        number: 20,
+        name: "accounts by owner",
+        sql: Sql::pair(
+            include_str!("../migrations/0020_accounts_by_owner.sql"),
+            include_str!("../migrations/0020_accounts_by_owner_postgres.sql"),
+        ),
+    },
 ];

@@ -6,7 +6,7 @@
 use crate::derive::Purpose;
 use crate::field;
 use crate::tenant::TenantKeyId;
-use chancery_core::id::{AgentId, Id as _, IssuerId, KeyId, TenantId, UserId};
+use chancery_core::id::{AgentId, ConnectionId, Id as _, IssuerId, KeyId, TenantId, UserId};
 
 /// What a record is and whose it is. A record opens only with exactly the value it was sealed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum AssociatedData {
     DerivedKey(DerivedKey),
     /// The secret with which we prove ourselves to a trusted issuer.
     IssuerSecret(IssuerSecret),
+    /// The secret with which we prove ourselves to the provider of a connection.
+    ConnectionSecret(ConnectionSecret),
 }
 
 impl AssociatedData {
@@ -29,6 +31,7 @@ impl AssociatedData {
             Self::SigningKey(key) => key.tenant,
             Self::DerivedKey(key) => key.tenant,
             Self::IssuerSecret(secret) => secret.tenant,
+            Self::ConnectionSecret(secret) => secret.tenant,
         }
     }
 
@@ -66,6 +69,13 @@ impl AssociatedData {
                 secret.issuer.as_bytes(),
                 &secret.destination_fingerprint,
             ]),
+            Self::ConnectionSecret(secret) => field::join(&[
+                &[VERSION],
+                b"connection-secret",
+                secret.tenant.as_bytes(),
+                secret.connection.as_bytes(),
+                &secret.destination_fingerprint,
+            ]),
         }
     }
 }
@@ -95,6 +105,18 @@ pub struct IssuerSecret {
     pub issuer: IssuerId,
     /// The digest of the issuer's URL, its token endpoint where that is fixed, and our id there: the secret never
     /// follows a changed destination.
+    pub destination_fingerprint: [u8; 32],
+}
+
+/// What the secret for the provider of a connection is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionSecret {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The digest of the provider's issuer and endpoints, our id there and how we prove it: the secret never follows a
+    /// changed destination.
     pub destination_fingerprint: [u8; 32],
 }
 

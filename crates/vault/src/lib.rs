@@ -20,7 +20,9 @@ pub mod root;
 pub mod sealed;
 pub mod tenant;
 
-pub use associated::{AssociatedData, Credential, DerivedKey, IssuerSecret, Owner, SigningKey, SigningUse};
+pub use associated::{
+    AssociatedData, ConnectionSecret, Credential, DerivedKey, IssuerSecret, Owner, SigningKey, SigningUse,
+};
 pub use derive::Purpose;
 pub use error::VaultError;
 pub use root::{CheckValue, RootKey, RootKeyId};

@@ -181,7 +181,15 @@ fn violation(rule: &'static str, document: &Document, line: usize, what: String)
 /// The heading over the list of crates.
 const CRATES_HEADING: &str = "## Nine crates";
 /// What a path of the workspace starts with.
-const FOLDERS: [&str; 6] = [".ci/", "crates/", "docs/", "fuzz/", "policies/", "xtask/"];
+const FOLDERS: [&str; 7] = [
+    ".ci/",
+    "crates/",
+    "docs/",
+    "fuzz/",
+    "policies/",
+    "presets/",
+    "xtask/",
+];
 
 #[cfg(test)]
 mod tests {

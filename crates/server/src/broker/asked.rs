@@ -1,17 +1,23 @@
 //! What people are asked of a brokered request: everything that is sent on, but for the credential. A body is read
 //! whole for it, so one that is long, or does not say how long it is, cannot be approved.
 
+use crate::app::App;
 use crate::approve::request::Unaskable;
 use crate::approve::sealed;
 use crate::broker::headers::names_the_attempt;
-use crate::broker::request::{InboundBody, Outgoing};
+use crate::broker::request::{InboundBody, Outgoing, Rejection};
+use crate::connect::lack;
+use crate::error::Failure;
 use crate::setup::sha256;
 use crate::tenants::Served;
 use bytes::{Bytes, BytesMut};
 use chancery_core::approval::{AskedBody, AskedCall, AskedRequest};
+use chancery_core::decision::Decision;
 use chancery_core::id::Id as _;
+use chancery_core::resource::Resource;
 use futures_util::StreamExt as _;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a body could not be read.
@@ -23,6 +29,23 @@ pub enum BodyLost {
     /// It did not come in time.
     #[error("the body did not come within {} seconds", READ_WITHIN.as_secs())]
     Late,
+}
+
+/// What is told of a refusal: where the person connects an account, if that is what it lacks.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn refused(
+    app: &App,
+    served: &Served,
+    decision: Box<Decision>,
+    resource: Arc<Resource>,
+) -> Result<Rejection, Failure> {
+    let lack = lack::of_decision(app, served, &decision).await?;
+    Ok(match lack {
+        Some(lack) => Rejection::Failure(lack.into()),
+        None => Rejection::Denied(decision, resource),
+    })
 }
 
 /// A body of which everything is known before anybody is asked.

@@ -7,6 +7,7 @@ use crate::broker::headers::{comes_back, passing};
 use crate::broker::path::{PathError, checked_query, normalise};
 use crate::broker::sieve::{Echoed, Sieve};
 use crate::connect::open::open;
+use crate::connect::refresh;
 use crate::egress::{Destination, OutboundBody, StreamLimits, StreamRequest, StreamResponse, UrlSource};
 use crate::error::Failure;
 use crate::gateway::approving::{Awaited, Settled, settle};
@@ -239,7 +240,7 @@ async fn decided(
     let wanted = wanted(caller, &outgoing.connection, &outgoing.method, &outgoing.path);
     let needed = match decide(app, served, caller, wanted, now).await? {
         Decided::Permitted(permit) => return Ok((permit, outgoing)),
-        Decided::Refused(decision) => return Err(Rejection::Denied(decision, resource)),
+        Decided::Refused(decision) => return Err(asked::refused(app, served, decision, resource).await?),
         Decided::NeedsYes(needed) => needed,
     };
     let body = asked::whole(&mut outgoing.body).await.map_err(Rejection::Body)?;
@@ -307,6 +308,10 @@ struct Built {
 impl Run {
     async fn send(self, outgoing: Outgoing) -> Result<Answer, Rejection> {
         let connection = outgoing.connection.clone();
+        if let Err(failure) = refresh::ensure(&self.app, &self.served, &self.permit).await {
+            self.ended(End::without_answer(Fault::Broken));
+            return Err(failure.into());
+        }
         let built = match self.build(outgoing).await {
             Ok(built) => built,
             Err(failure) => {

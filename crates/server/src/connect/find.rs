@@ -15,6 +15,7 @@ use chancery_core::name::Name;
 use chancery_core::noun::{Noun, Record, Spec};
 use chancery_core::time::Timestamp;
 use chancery_core::user::User;
+use chancery_store::provider_token;
 use std::sync::Arc;
 
 /// Who calls, for whom.
@@ -128,7 +129,16 @@ async fn account(
             && !account.spec.is_over(calling.now)
             && account.spec.fingerprint == hexadecimal(fingerprint)
     };
-    Ok(found.filter(usable).map(|account| (account, id)))
+    let Some(account) = found.filter(usable) else {
+        return Ok(None);
+    };
+    if connection.spec.credential.oauth().is_some() {
+        let tokens = provider_token::find(&app.db, tenant, account.id).await?;
+        if !tokens.is_some_and(|tokens| tokens.is_usable(calling.now)) {
+            return Ok(None);
+        }
+    }
+    Ok(Some((account, id)))
 }
 
 /// Open grants to exactly this agent for exactly this principal that name the connection.

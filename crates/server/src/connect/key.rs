@@ -1,8 +1,8 @@
-//! Setting a key: the credential of one owner at one connection is sealed and stored, and giving it up.
+//! Setting a key: the credential of one owner at one connection is sealed and stored.
 
 use crate::app::App;
 use crate::connect::{bound_to, destination_fingerprint, hexadecimal};
-use crate::directory::change::{self, Caller, Work};
+use crate::directory::change::{self, Caller};
 use crate::directory::managed::Managed as _;
 use crate::directory::view::View;
 use crate::error::{Failure, Refusal};
@@ -22,7 +22,7 @@ use chancery_core::user::UserSpec;
 use chancery_policy::ManagementAction;
 use chancery_store::connected_account as store;
 use chancery_store::record;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A key to set.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub async fn set_key(
     check_values(&connection, &wanted.values)?;
     let spec = spec(&connection, &wanted, old.as_ref(), &fingerprint);
     spec.check_references(&View::new(app, tenant)).await?;
-    let account = account(app, caller, &wanted, old.as_ref(), spec)?;
+    let account = next_account(app, caller, (wanted.name.as_ref(), old.as_ref()), spec)?;
     account
         .spec
         .check(&account.name)
@@ -112,32 +112,14 @@ pub async fn set_key(
     Ok(KeySet { account, is_new })
 }
 
-/// Gives an account up: it ends for good, and what was sealed is deleted with it.
-///
-/// # Errors
-/// No such account; policy's refusal; the database's.
-pub async fn disconnect(
-    app: &App,
-    served: &Served,
-    caller: &Caller,
-    named: &str,
-) -> Result<ConnectedAccount, Failure> {
-    let tenant = served.tenant.id;
-    let old = change::load::<ConnectedAccountSpec>(app, tenant, named).await?;
-    let (account, step) =
-        change::plan_step::<ConnectedAccountSpec>(app, served, caller, old, Change::Retired)?;
-    let mut work = Work::on(
-        (Noun::ConnectedAccount, &account.name),
-        vec![store::delete_sealed(tenant, account.id)],
-        Vec::new(),
-    );
-    work.extend(step);
-    change::commit(app, caller, work).await?;
-    Ok(account)
-}
-
 /// Every part has a value that its place can take, and nothing else has one.
 fn check_values(connection: &Connection, values: &BTreeMap<Name, Secret<String>>) -> Result<(), Refusal> {
+    if connection.spec.credential.oauth().is_some() {
+        return Err(Refusal::Invalid(format!(
+            "connection `{}` has no key: its accounts are connected at `{{base}}/connect/{}`",
+            connection.name, connection.name
+        )));
+    }
     let parts = connection.spec.credential.parts();
     if parts.is_empty() {
         return Err(Refusal::Invalid(format!(
@@ -183,19 +165,21 @@ fn spec(
         fingerprint: hexadecimal(fingerprint),
         parts: wanted.values.keys().cloned().collect(),
         expires_at: wanted.expires_at,
+        provider_account: None,
+        scopes: BTreeSet::new(),
     }
 }
 
-fn account(
+/// The account with this spec: the next version of the one that there is, which stays as stopped as it is, or a new one.
+pub(super) fn next_account(
     app: &App,
     caller: &Caller,
-    wanted: &KeyToSet,
-    old: Option<&ConnectedAccount>,
+    (name, old): (Option<&Name>, Option<&ConnectedAccount>),
     spec: ConnectedAccountSpec,
 ) -> Result<ConnectedAccount, Failure> {
     let now = caller.now;
     if let Some(old) = old {
-        if let Some(name) = wanted.name.as_ref().filter(|name| **name != old.name) {
+        if let Some(name) = name.filter(|name| **name != old.name) {
             return Err(Refusal::Invalid(format!(
                 "the account of {} at connection `{}` is `{}`, not `{name}`",
                 spec.owner.as_key(),
@@ -213,9 +197,8 @@ fn account(
         });
     }
     let id = ConnectedAccountId::generate(now, &*app.random);
-    let name = wanted
-        .name
-        .clone()
+    let name = name
+        .cloned()
         .or_else(|| default_name(id, &spec.connection, &spec.owner));
     Ok(Record {
         id,
@@ -229,7 +212,16 @@ fn account(
     })
 }
 
-async fn owner_id(app: &App, served: &Served, owner: &AccountOwner) -> Result<OwnerId, Failure> {
+/// Whether an account is this person's.
+pub(super) fn is_of(account: &ConnectedAccount, user: &Name) -> bool {
+    account.spec.owner == AccountOwner::User(user.clone())
+}
+
+/// The owner of an account by id.
+///
+/// # Errors
+/// There is none of this name.
+pub(super) async fn owner_id(app: &App, served: &Served, owner: &AccountOwner) -> Result<OwnerId, Failure> {
     let tenant = served.tenant.id;
     match owner {
         AccountOwner::User(name) => change::load::<UserSpec>(app, tenant, name.as_str())

@@ -1,14 +1,25 @@
 //! Connected accounts: setting and giving up the credential of one owner at one connection, looking at what there
 //! is, finding the one that a call may use, and opening it for a permit; looking at an MCP server before it is added.
+//! At an OAuth 2 provider: `begin` and `finish` connect an account, `refresh` keeps its tokens good, and `disconnect`
+//! takes them back.
 //!
 //! Sending requests with it is not done here.
 
 pub mod account;
+pub mod begin;
+pub mod client_secret;
+pub mod disconnect;
 pub mod find;
+pub mod finish;
 pub mod inspect;
 pub mod key;
+pub mod lack;
 pub mod open;
+pub mod preset;
 pub mod propose;
+pub mod provider;
+pub mod refresh;
+mod tokens;
 
 use crate::setup::sha256;
 use chancery_core::connected_account::OwnerId;

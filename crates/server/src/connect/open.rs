@@ -95,8 +95,11 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
     );
     let cache = &app.gateway.sealed.0;
     let cached = (tenant, account.id, account_version);
+    // A provider's tokens are replaced without a new version of their account.
+    let is_kept = connection.spec.credential.oauth().is_none();
     // One that was sealed anew since, with another key, is read again.
-    if let Some(sealed) = cache.get(&cached)
+    if is_kept
+        && let Some(sealed) = cache.get(&cached)
         && let Some(key) = served.keys.vault_for(&sealed)
         && let Ok(content) = chancery_vault::open(key, &bound, &sealed)
     {
@@ -106,7 +109,9 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
     let sealed = sealed.ok_or(Failure::Stale("the account was changed, or has no credential"))?;
     let sealed = Arc::new(Sealed::parse(&sealed).map_err(Failure::internal)?);
     let content = unseal(app, served, &bound, &sealed).await?;
-    cache.insert(cached, sealed);
+    if is_kept {
+        cache.insert(cached, sealed);
+    }
     placed(&connection, &content)
 }
 
@@ -122,7 +127,7 @@ impl Default for SealedCache {
 
 /// Opens a record with the tenant's key that it is sealed under. One that another node has wrapped anew a moment ago
 /// is under a key that this node reads first.
-async fn unseal(
+pub(super) async fn unseal(
     app: &App,
     served: &Served,
     bound: &AssociatedData,

@@ -1,6 +1,7 @@
 //! What each noun adds to the common way of changing nouns: its owner, what it refers to, and which changes
 //! take something away or need a stronger permission.
 
+use crate::connect::preset;
 use crate::directory::view::View;
 use crate::error::{Failure, Refusal};
 use crate::issue::details;
@@ -286,7 +287,11 @@ impl Managed for ConnectionSpec {
     }
 
     async fn check_references(&self, _view: &View<'_>) -> Result<(), Failure> {
-        Ok(())
+        Ok(preset::check(self)?)
+    }
+
+    fn complete(_base: &str, _name: Option<&str>, item: &mut Map<String, Value>) {
+        preset::fill_in(item);
     }
 
     /// Whatever decides where a credential goes ends what was built on it.

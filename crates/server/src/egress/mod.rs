@@ -17,6 +17,7 @@ mod github;
 pub mod jwks;
 mod mail;
 pub mod openid;
+pub mod provider;
 mod resolver;
 mod stream;
 

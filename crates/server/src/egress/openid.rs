@@ -6,6 +6,7 @@
 use super::jwks::{DISCOVERY_RULES, discovery_url};
 use super::{Destination, Egress, EgressError, OutboundRequest, UrlSource};
 use bytes::Bytes;
+use chancery_core::connection::OAuthSpec;
 use chancery_core::issuer::TrustedIssuer;
 use chancery_core::json::{JsonLimits, parse_object};
 use chancery_core::name::Name;
@@ -23,6 +24,10 @@ pub struct Provider {
     pub authorization_endpoint: String,
     /// Where codes are redeemed.
     pub token_endpoint: String,
+    /// Where tokens are revoked (RFC 7009), if anywhere.
+    pub revocation_endpoint: Option<String>,
+    /// What says whose token it is, if anything does.
+    pub userinfo_endpoint: Option<String>,
     /// Whether it names itself in every answer (RFC 9207 §3).
     pub names_itself: bool,
 }
@@ -85,28 +90,62 @@ impl Providers {
             return Ok(Provider {
                 authorization_endpoint: endpoints.authorization.clone(),
                 token_endpoint: endpoints.token.clone(),
+                revocation_endpoint: None,
+                userinfo_endpoint: None,
                 names_itself: false,
             });
         }
-        let key = (tenant.clone(), issuer.spec.issuer.clone());
+        self.find_by_issuer(tenant, &issuer.spec.issuer).await
+    }
+
+    /// The endpoints of a connection's provider.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub async fn find_for_connection(
+        &self,
+        tenant: &Name,
+        spec: &OAuthSpec,
+    ) -> Result<Provider, ProviderError> {
+        if let Some(endpoints) = &spec.endpoints {
+            return Ok(Provider {
+                authorization_endpoint: endpoints.authorization.clone(),
+                token_endpoint: endpoints.token.clone(),
+                revocation_endpoint: endpoints.revocation.clone(),
+                userinfo_endpoint: endpoints.userinfo.clone(),
+                names_itself: false,
+            });
+        }
+        let issuer = spec.issuer.as_deref().ok_or(ProviderError::Discovery)?;
+        self.find_by_issuer(tenant, issuer).await
+    }
+
+    async fn find_by_issuer(&self, tenant: &Name, issuer: &str) -> Result<Provider, ProviderError> {
+        let key = (tenant.clone(), issuer.to_owned());
         let now = self.clock.now();
         if let Some((provider, until)) = self.known.get(&key)
             && now < until
         {
             return Ok(provider);
         }
-        let provider = self.discover(tenant, &issuer.spec.issuer).await?;
+        let provider = self.discover(tenant, issuer).await?;
         self.known.insert(key, (provider.clone(), now.plus(KEPT)));
         Ok(provider)
     }
 
     async fn discover(&self, tenant: &Name, issuer: &str) -> Result<Provider, ProviderError> {
         let url = discovery_url(issuer);
-        let document = self
-            .egress
-            .fetch_document(configured(tenant, &url), DISCOVERY_RULES)
-            .await
-            .map_err(ProviderError::Unreachable)?;
+        let fetch = |url: String| async move {
+            self.egress
+                .fetch_document(configured(tenant, &url), DISCOVERY_RULES)
+                .await
+        };
+        let document = match (fetch(url).await, metadata_url(issuer)) {
+            // Not an OpenID provider: an authorization server says of itself what it is elsewhere (RFC 8414 §3).
+            (Err(EgressError::Status(_) | EgressError::ContentType), Some(url)) => fetch(url).await,
+            (fetched, _) => fetched,
+        };
+        let document = document.map_err(ProviderError::Unreachable)?;
         let members = parse_object(&document.body, JsonLimits::of_bytes(DISCOVERY_RULES.max_bytes))
             .map_err(|_| ProviderError::Discovery)?;
         let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -122,6 +161,8 @@ impl Providers {
         Ok(Provider {
             authorization_endpoint: endpoint("authorization_endpoint")?,
             token_endpoint: endpoint("token_endpoint")?,
+            revocation_endpoint: text("revocation_endpoint").filter(|url| is_endpoint(url)),
+            userinfo_endpoint: text("userinfo_endpoint").filter(|url| is_endpoint(url)),
             names_itself: members.get("authorization_response_iss_parameter_supported")
                 == Some(&Value::Bool(true)),
         })
@@ -174,7 +215,7 @@ impl Providers {
 }
 
 /// Id and secret, each form-encoded before they are joined.
-fn basic(id: &str, secret: &Secret<String>) -> Result<HeaderValue, ProviderError> {
+pub(super) fn basic(id: &str, secret: &Secret<String>) -> Result<HeaderValue, ProviderError> {
     use base64::Engine as _;
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let joined = format!("{}:{}", encode(id), encode(secret.expose_secret()));
@@ -183,6 +224,16 @@ fn basic(id: &str, secret: &Secret<String>) -> Result<HeaderValue, ProviderError
         HeaderValue::from_str(&format!("Basic {joined}")).map_err(|_| ProviderError::Malformed)?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// Where the metadata of an authorization server are (RFC 8414 §3.1): the well-known path goes before its own.
+fn metadata_url(issuer: &str) -> Option<String> {
+    let url = url::Url::parse(issuer).ok()?;
+    let path = url.path().trim_end_matches('/');
+    Some(format!(
+        "{}/.well-known/oauth-authorization-server{path}",
+        url.origin().ascii_serialization()
+    ))
 }
 
 /// https, or http on this machine: where the browser is sent, and where the code goes.

@@ -126,7 +126,10 @@ fn sentence(decision: &Decision, resource: &Resource) -> String {
             format!("agent `{agent}` has no grant to use the connection{connection}")
         }
         Some(DenyReason::AccountMissing) => {
-            format!("nobody has connected an account for{connection}; set one with `chancery account set`")
+            format!(
+                "nobody has connected an account for{connection} that can be used here: set a key with `chancery \
+                 account set`, or let the person connect one"
+            )
         }
         Some(DenyReason::ConnectionRefused) => format!("policy does not permit the connection{connection}"),
         Some(DenyReason::ManifestNotAccepted) => format!(

@@ -127,7 +127,7 @@ fn message(awaited: &Awaited) -> String {
 }
 
 /// What a request says of its client.
-fn capabilities(request: &Request) -> Option<&Value> {
+pub(super) fn capabilities(request: &Request) -> Option<&Value> {
     request
         .params
         .as_ref()?

@@ -14,7 +14,7 @@ use crate::gateway::manifest::{Manifest, Standing};
 use crate::gateway::proposal::{Wanted, argue, propose};
 use crate::gateway::relay::Relay;
 use crate::gateway::upstream::Onward;
-use crate::gateway::{relaying, session, target};
+use crate::gateway::{connecting, relaying, session, target};
 use crate::limits::Asking;
 use crate::tenants::Served;
 use bytes::Bytes;
@@ -129,7 +129,8 @@ pub async fn post(
         is_stateless: era.is_stateless(),
         ticket,
     };
-    relaying::run(relay, entered.url, onward).await
+    let answered = relaying::run(relay, entered.url, onward).await;
+    answered.map_err(|rejection| connecting::unsent(rejection, message, era))
 }
 
 /// A message that asks for nothing: a notification, or an answer to the server.
@@ -316,6 +317,9 @@ async fn refusal(
     };
     let (caller, now) = (&entered.caller, entered.now);
     if is_shown(app, served, caller, manifest, (listing, key), now).await? {
+        if let Some(visit) = connecting::refused(app, served, (request, era), decision).await? {
+            return Ok(visit);
+        }
         return Ok(denial(decision, Some((request, era)), &caller.resource));
     }
     let error = match listing {

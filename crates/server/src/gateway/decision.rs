@@ -9,7 +9,7 @@ use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::Actor;
 use chancery_core::call::{UsePlan, UseProposal};
-use chancery_core::decision::Decision;
+use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::{DecisionId, EventId, GrantId, Id as _, TenantId};
 use chancery_core::noun::Noun;
@@ -127,6 +127,12 @@ pub(super) async fn record_permit(
     batch = batch.push(record::statement(served.keys.seal(), &event, &*app.random)?);
     match app.commit(batch, &[]).await? {
         Outcome::Committed => Ok(Some(Decided::Permitted(permit))),
+        Outcome::Refused { label: BUDGET, .. } => {
+            let plan = permit.plan().clone();
+            let decision = Box::new(permit.withdraw(DenyReason::BudgetUsedUp));
+            let _ = record_refusal(app, served, (&plan, &decision), Vec::new()).await?;
+            Ok(Some(Decided::Refused(decision)))
+        }
         Outcome::Refused { .. } => {
             forget(app, tenant, permit.plan());
             Ok(None)
@@ -220,6 +226,9 @@ fn forget(app: &App, tenant: TenantId, plan: &UsePlan) {
         app.directory.forget(tenant, guard.noun, guard.id);
     }
 }
+
+/// The label of a grant's budget that is used up.
+const BUDGET: &str = "budget";
 
 fn event(plan: &UsePlan, decision: &Decision, outcome: EventOutcome) -> Result<Event, Failure> {
     let mut ids = vec![

@@ -9,6 +9,7 @@ pub mod approving;
 pub mod asked;
 pub mod call;
 pub mod caller;
+mod connecting;
 pub mod credential;
 pub mod decision;
 pub mod end;

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::connect::open::open;
+use crate::connect::refresh;
 use crate::egress::{
     Destination, EgressError, OutboundBody, StreamLimits, StreamRequest, StreamResponse, UrlSource,
 };
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use chancery_core::time::Ttl;
 use chancery_core::upstream::UpstreamUrl;
 use chancery_policy::UsePermit;
+use std::sync::Arc;
 use url::Url;
 
 /// What is sent on.
@@ -54,8 +56,8 @@ pub enum Unsent {
 /// # Errors
 /// Why there is no answer.
 pub async fn send(
-    app: &App,
-    served: &Served,
+    app: &Arc<App>,
+    served: &Arc<Served>,
     permit: &UsePermit,
     url: &UpstreamUrl,
     onward: Onward,
@@ -76,6 +78,9 @@ pub async fn send(
     }
 
     let search = if permit.plan().connection.is_some() {
+        refresh::ensure(app, served, permit)
+            .await
+            .map_err(Unsent::Failure)?;
         let credential = open(app, served, permit).await.map_err(Unsent::Failure)?;
         place(&credential, &mut target, &mut request).map_err(Unsent::Egress)?;
         Search::new(&credential)

@@ -285,6 +285,8 @@ fn refused(refusal: &Refusal) -> Problem {
         Refusal::Invalid(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid"),
         Refusal::Repository { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "repository_unknown"),
         Refusal::Upstream { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "upstream_unusable"),
+        Refusal::NotConnected { .. } => (StatusCode::FORBIDDEN, "account_not_connected"),
+        Refusal::ProviderUnavailable { .. } => (StatusCode::BAD_GATEWAY, "provider_unavailable"),
         Refusal::KeyReused => (StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     };
     Problem {

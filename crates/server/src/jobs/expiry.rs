@@ -2,6 +2,7 @@
 //! moving signing keys and rotations of the vault on, and telling how much was refused and not recorded one by one.
 
 use crate::app::App;
+use crate::connect::disconnect;
 use crate::error::Failure;
 use crate::govern::{keys, rotation};
 use crate::issue::agreement::LONGEST;
@@ -12,8 +13,8 @@ use crate::registration::overdue;
 use chancery_core::session::ABSOLUTE;
 use chancery_core::time::Ttl;
 use chancery_store::{
-    authorization, change, consumed, device_code, idempotency, invitation, passkey, password, refresh_token,
-    sign_in,
+    authorization, begun_connect, change, consumed, device_code, idempotency, invitation, passkey, password,
+    refresh_token, sign_in,
 };
 use chancery_store::{prune_families, prune_sessions};
 
@@ -32,6 +33,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
         .extend(consumed::prune(now))
         .push(idempotency::prune(now))
         .push(sign_in::prune(now))
+        .push(begun_connect::prune(now))
         .push(invitation::prune(now))
         .push(password::prune(now.minus(FORGOTTEN_AFTER)))
         .push(passkey::prune_assertions())
@@ -46,6 +48,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     crate::approve::expire::run(app).await?;
     for served in app.tenants.all() {
         keys::advance(app, &served, now).await?;
+        disconnect::finish_left(app, &served, now).await?;
     }
     overdue::run(app, now).await?;
     // SECURITY: a token revoked while the list is read is not on it, and must not be forgotten for that.

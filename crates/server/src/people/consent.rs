@@ -285,7 +285,11 @@ pub(super) fn grant(
     change::recorded(app, served, &caller, &record, (Change::Updated, statement))
 }
 
-fn first_grant(
+/// A grant where there was none.
+///
+/// # Errors
+/// The record does not fit an event.
+pub(crate) fn first_grant(
     app: &App,
     served: &Served,
     caller: &Caller,

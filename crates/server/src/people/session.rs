@@ -317,7 +317,7 @@ pub(super) fn digest(secret: &Secret<String>) -> String {
     hexadecimal(&sha256(secret.expose_secret().as_bytes()))
 }
 
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

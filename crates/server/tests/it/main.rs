@@ -45,6 +45,10 @@ mod client_secret;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod connect;
+#[cfg(test)]
+mod connect_calls;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod consent;
@@ -99,6 +103,8 @@ mod metadata_document;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod oauth_provider;
+#[cfg(test)]
 mod outside;
 #[cfg(test)]
 mod passkeys;
@@ -106,6 +112,8 @@ mod passkeys;
 mod people_faults;
 #[cfg(test)]
 mod policy;
+#[cfg(test)]
+mod presets;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
@@ -134,6 +142,8 @@ mod tenants;
 mod test_mode;
 #[cfg(test)]
 mod token_form;
+#[cfg(test)]
+mod token_refresh;
 #[cfg(test)]
 mod undecided;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::connect::account::{self, AccountView};
+use crate::connect::disconnect;
 use crate::connect::key::{self, KeySet, KeyToSet};
 use crate::directory::change;
 use crate::error::Failure;
@@ -149,7 +150,8 @@ pub async fn set(
     Ok(Json(view))
 }
 
-/// `POST /connected_accounts/{name}/{step}`: `activate`, `suspend`, or `retire`, which deletes the credential.
+/// `POST /connected_accounts/{name}/{step}`: `activate`, `suspend`, or `retire`, which revokes what its provider gave
+/// and deletes the credential.
 ///
 /// # Errors
 /// The problem to answer with.
@@ -157,11 +159,12 @@ pub async fn step(
     State(app): State<Arc<App>>,
     api: ApiCaller,
     Path((name, step)): Path<(String, String)>,
-) -> Result<Json<ConnectedAccount>, Problem> {
+) -> Result<Json<Value>, Problem> {
     let change = match step.as_str() {
         "retire" => {
             let caller = api.with(ApiScope::Write)?;
-            return Ok(Json(key::disconnect(&app, &api.served, caller, &name).await?));
+            let gone = disconnect::disconnect(&app, &api.served, caller, &name).await?;
+            return Ok(Json(json!(gone)));
         }
         "activate" => Change::Activated,
         "suspend" => Change::Suspended,
@@ -177,7 +180,7 @@ pub async fn step(
         ApiScope::Write
     };
     let caller = api.with(scope)?;
-    Ok(Json(step_one(&app, &api, caller, (&name, change)).await?))
+    Ok(Json(json!(step_one(&app, &api, caller, (&name, change)).await?)))
 }
 
 /// Reads values without repeating any in an error: what stands in the wrong place may be a secret too.

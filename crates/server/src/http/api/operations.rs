@@ -170,6 +170,15 @@ pub const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "put",
+        path: "/connections/{name}/secret",
+        scope: Some(ApiScope::Write),
+        summary: "set the secret with which we prove ourselves at the provider of a connection",
+        body: Some("SecretToSet"),
+        success: 204,
+        query: &[],
+    },
+    Operation {
+        method: "put",
         path: "/trusted_issuers/{name}/secret",
         scope: Some(ApiScope::Write),
         summary: "set the secret with which we prove ourselves where people sign in",

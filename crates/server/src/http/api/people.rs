@@ -1,6 +1,8 @@
-//! Operations on people's sessions and passkeys, and on the secret with which we prove ourselves where people sign in.
+//! Operations on people's sessions and passkeys, and on the secrets with which we prove ourselves: where people sign
+//! in, and at the provider of a connection.
 
 use crate::app::App;
+use crate::connect::client_secret;
 use crate::error::{Failure, Refusal};
 use crate::http::api::body::{ApiBody, ApiQuery};
 use crate::http::api::caller::{ApiCaller, ApiScope};
@@ -34,6 +36,7 @@ pub fn router() -> Router<Arc<App>> {
         .route("/sessions", get(sessions))
         .route("/sessions/{name}/retire", post(end_session))
         .route("/trusted_issuers/{name}/secret", put(set_secret))
+        .route("/connections/{name}/secret", put(set_connection_secret))
 }
 
 /// `GET /sessions`.
@@ -98,6 +101,21 @@ pub async fn remove_passkey(
     };
     let id = id.parse::<PasskeyId>().map_err(|_| Failure::from(unknown()))?;
     held_passkeys::remove(&app, &api.served, caller, (&name, id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `PUT /connections/{name}/secret`.
+///
+/// # Errors
+/// The problem to answer with.
+pub async fn set_connection_secret(
+    State(app): State<Arc<App>>,
+    api: ApiCaller,
+    Path(name): Path<String>,
+    ApiBody(body): ApiBody<SecretToSet>,
+) -> Result<StatusCode, Problem> {
+    let caller = api.with(ApiScope::Write)?;
+    client_secret::set(&app, &api.served, caller, (&name, &body.secret)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

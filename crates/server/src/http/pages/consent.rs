@@ -318,7 +318,7 @@ fn reply(pairs: &[(String, String)]) -> Reply {
     }
 }
 
-fn allowed(pairs: &[(String, String)]) -> Allowed {
+pub(super) fn allowed(pairs: &[(String, String)]) -> Allowed {
     let values = |name: &str| -> Vec<String> {
         let matching = pairs.iter().filter(|(named, _)| named == name);
         matching.map(|(_, value)| value.clone()).collect()
@@ -382,7 +382,7 @@ fn over() -> Response {
 }
 
 /// The host of an address, or its scheme where it has none.
-fn host(uri: &str) -> String {
+pub(super) fn host(uri: &str) -> String {
     let Ok(parsed) = url::Url::parse(uri) else {
         return uri.to_owned();
     };
@@ -396,7 +396,7 @@ fn host(uri: &str) -> String {
 
 /// What the policy must let a form lead to, so that the redirect after it is followed: the scheme of the redirect URI.
 /// The application may send the browser on to hosts of its own, and browsers hold those against the form too.
-fn source(redirect_uri: &str) -> String {
+pub(super) fn source(redirect_uri: &str) -> String {
     let scheme = redirect_uri.split(':').next().unwrap_or_default();
     let is_scheme = !scheme.is_empty()
         && scheme

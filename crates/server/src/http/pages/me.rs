@@ -8,6 +8,7 @@ use super::outside::Shown;
 use super::sign_out::{Confirmed, refused};
 use super::words;
 use crate::app::App;
+use crate::connect::account::{self, AccountStatus, AccountView};
 use crate::error::{Failure, Refusal};
 use crate::people::agents::{self, AgentOfPerson, GrantOfPerson};
 use crate::people::session::{self, SessionView};
@@ -24,7 +25,19 @@ struct MyAgents {
     frame: Frame,
     csrf: String,
     agents: Vec<AgentShown>,
+    accounts: Vec<AccountShown>,
     sessions: Vec<SessionShown>,
+}
+
+#[derive(Debug)]
+struct AccountShown {
+    id: String,
+    connection: Shown,
+    account: Option<Shown>,
+    status: &'static str,
+    badge: &'static str,
+    last_error: Option<Shown>,
+    scopes: Vec<Shown>,
 }
 
 #[derive(Debug)]
@@ -63,10 +76,11 @@ pub async fn agents(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
     } = visitor;
     let loaded = async {
         let agents = agents::list(&app, &served, &signed_in, now).await?;
+        let accounts = account::of_person(&app, &served, &signed_in.user.name, now).await?;
         let sessions = session::of_person(&app, &served, &signed_in.user.name, now).await?;
-        Ok::<_, Failure>((agents, sessions))
+        Ok::<_, Failure>((agents, accounts, sessions))
     };
-    let (agents, sessions) = match loaded.await {
+    let (agents, accounts, sessions) = match loaded.await {
         Ok(loaded) => loaded,
         Err(failure) => return frame::failed(&failure),
     };
@@ -74,6 +88,7 @@ pub async fn agents(State(app): State<Arc<App>>, visitor: Visitor) -> Response {
         frame: Frame::of("My agents", &served, &signed_in, "/me/agents"),
         csrf: signed_in.form_token(&served),
         agents: agents.iter().map(shown).collect(),
+        accounts: accounts.iter().map(account_shown).collect(),
         sessions: sessions
             .iter()
             .map(|view| session_shown(view, view.id == signed_in.session.id))
@@ -118,6 +133,31 @@ fn grant_shown(of_person: &GrantOfPerson) -> GrantShown {
             |end| format!("until {}", words::moment(end)),
         ),
         is_open: of_person.is_open,
+    }
+}
+
+fn account_shown(view: &AccountView) -> AccountShown {
+    let spec = &view.account.spec;
+    let (status, badge) = match view.status {
+        AccountStatus::Active | AccountStatus::Connected => ("connected", "good"),
+        AccountStatus::Error => ("in trouble", "warn"),
+        AccountStatus::Revoked => ("no longer taken by the provider: connect it again", "bad"),
+        AccountStatus::NeedsConsent => ("goes elsewhere now: connect it again", "bad"),
+        AccountStatus::Expired => ("over: connect it again", "bad"),
+        AccountStatus::Suspended => ("stopped", "bad"),
+        AccountStatus::Retired => ("ended", "bad"),
+    };
+    AccountShown {
+        id: view.account.id.to_string(),
+        connection: Shown::new(spec.connection.as_str()),
+        account: spec
+            .provider_account
+            .as_ref()
+            .map(|account| Shown::new(account.shown())),
+        status,
+        badge,
+        last_error: view.last_error.as_deref().map(Shown::new),
+        scopes: spec.scopes.iter().map(|scope| Shown::new(scope)).collect(),
     }
 }
 

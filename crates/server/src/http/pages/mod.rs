@@ -6,6 +6,7 @@
 pub mod approvals;
 pub mod asset;
 pub mod authorize;
+pub mod connect;
 pub mod consent;
 pub mod console;
 pub mod cookie;
@@ -48,6 +49,9 @@ pub fn router(app: Arc<App>) -> Router<Arc<App>> {
             get(consent::show_missing).post(consent::answer_missing),
         )
         .route("/consent/{id}", get(consent::show).post(consent::answer))
+        .route("/connect/callback", get(connect::callback))
+        .route("/connect/{connection}", get(connect::show).post(connect::answer))
+        .route("/me/accounts/{name}/disconnect", post(connect::disconnect))
         .route("/device", get(device::show).post(device::enter))
         .route("/device/allowed", get(device::allowed))
         .route("/device/denied", get(device::denied))
@@ -166,8 +170,7 @@ async fn own_host(State(_): State<Arc<App>>, request: Request, next: Next) -> Re
 
 /// Whether a tenant has a host of its own, and so pages.
 pub fn has_pages(served: &Served) -> bool {
-    let base = served.tenant.spec.base_url.split_once("://");
-    base.is_some_and(|(_, rest)| !rest.contains('/'))
+    served.has_own_host()
 }
 
 fn not_here() -> Response {

@@ -1,0 +1,64 @@
+//! A call whose person has no account to use is answered with the page where one is connected, by era (design,
+//! section 5). The call that is made again finds it.
+
+use crate::app::App;
+use crate::connect::lack;
+use crate::error::{Failure, Refusal};
+use crate::gateway::answer::Rejection;
+use crate::gateway::asked::capabilities;
+use crate::tenants::Served;
+use chancery_core::decision::Decision;
+use chancery_mcp::elicitation::{Visit, opens_urls};
+use chancery_mcp::envelope::{Message, Request};
+use chancery_mcp::era::Era;
+use chancery_mcp::method::Method;
+
+/// The answer to a call of a tool that was refused for lack of an account. `None` if no page cures it.
+///
+/// # Errors
+/// The database's.
+pub(super) async fn refused(
+    app: &App,
+    served: &Served,
+    (request, era): (&Request, Era),
+    decision: &Decision,
+) -> Result<Option<Rejection>, Failure> {
+    let lack = lack::of_decision(app, served, decision).await?;
+    Ok(lack.and_then(|lack| visit(request, era, &lack)))
+}
+
+/// What is told of a call that was permitted and has nothing to go out with.
+pub(super) fn unsent(rejection: Rejection, message: &Message, era: Era) -> Rejection {
+    let Rejection::Failure(Failure::Refused(lack)) = &rejection else {
+        return rejection;
+    };
+    let visit = match message {
+        Message::Request(request) => visit(request, era, lack),
+        Message::Notification(_) | Message::Response(_) => None,
+    };
+    visit.unwrap_or(rejection)
+}
+
+fn visit(request: &Request, era: Era, lack: &Refusal) -> Option<Rejection> {
+    let Refusal::NotConnected {
+        connection,
+        url,
+        decision,
+    } = lack
+    else {
+        return None;
+    };
+    if request.method != Method::ToolsCall.as_str() {
+        return None;
+    }
+    let visit = Visit {
+        id: decision.to_string(),
+        url: url.clone(),
+        message: format!(
+            "The person must connect an account at {connection}, then make the same call again (decision {decision}). \
+             Connect at"
+        ),
+    };
+    let can_open = capabilities(request).is_some_and(opens_urls);
+    Some(Rejection::Denied(visit.answer(&request.id, era, can_open).0))
+}
