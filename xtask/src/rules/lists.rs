@@ -373,6 +373,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/issue/assertion.rs",
     "crates/server/src/issue/authenticate.rs",
     "crates/server/src/issue/device.rs",
+    "crates/server/src/issue/id_token.rs",
     "crates/server/src/issue/introspect.rs",
     "crates/server/src/issue/proposed.rs",
     "crates/server/src/issue/refresh.rs",

@@ -142,7 +142,7 @@ async fn person(
             // An ID token that we made for this very client, as it names itself or as it is registered.
             let named = authenticate::named(presented, client);
             let is_for = |aud: &str| aud == named || aud == client.client().id.to_string();
-            match id_token::hinted(served, token.expose_secret(), is_for, now) {
+            match id_token::hinted(served, token, is_for, now) {
                 Some(id) => users.find(served.tenant.id, id).await?,
                 None => None,
             }

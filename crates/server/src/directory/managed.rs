@@ -2,6 +2,7 @@
 //! take something away or need a stronger permission.
 
 use crate::connect::preset;
+use crate::directory::references::{check_ceiling, invalid, missing, require};
 use crate::directory::view::View;
 use crate::error::{Failure, Refusal};
 use crate::issue::details;
@@ -454,29 +455,6 @@ impl Managed for TenantSpec {
     }
 }
 
-async fn check_ceiling(view: &View<'_>, ceiling: &Authority) -> Result<(), Failure> {
-    for (name, scopes) in ceiling.iter() {
-        let resource = view
-            .spec::<ResourceSpec>(name)
-            .await?
-            .ok_or_else(|| missing(Noun::Resource, name))?;
-        if !scopes.is_subset(&resource.all_scopes()) {
-            return Err(invalid(&format!(
-                "`ceiling` names a scope that resource `{name}` does not have"
-            )));
-        }
-    }
-    Ok(())
-}
-
-async fn require<S: Stored>(view: &View<'_>, name: &Name) -> Result<(), Failure> {
-    if view.has::<S>(name).await? {
-        Ok(())
-    } else {
-        Err(missing(S::NOUN, name))
-    }
-}
-
 fn raise(new: &Authority, old: &Authority) -> Vec<ManagementAction> {
     if new.is_subset(old) {
         Vec::new()
@@ -490,16 +468,4 @@ fn ends_earlier(
     new: Option<chancery_core::time::Timestamp>,
 ) -> bool {
     new.is_some_and(|new| old.is_none_or(|old| new < old))
-}
-
-fn missing(noun: Noun, name: &Name) -> Failure {
-    Refusal::NotFound {
-        noun,
-        name: name.to_string(),
-    }
-    .into()
-}
-
-fn invalid(text: &str) -> Failure {
-    Refusal::Invalid(text.to_owned()).into()
 }

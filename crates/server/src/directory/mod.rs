@@ -12,6 +12,7 @@ pub mod kill;
 pub mod lineage;
 pub mod managed;
 pub mod me;
+mod references;
 pub mod secret;
 pub mod tenant;
 pub mod view;

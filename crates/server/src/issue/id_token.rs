@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chancery_core::id::UserId;
 use chancery_core::proposal::Subject;
+use chancery_core::secret::Secret;
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_core::token_family::TokenFamily;
 use chancery_oauth::jose::{self, Algorithm, AudienceRule, IssuerRule, Profile, TypeRule, UnverifiedJwt};
@@ -93,8 +94,13 @@ pub(super) fn sign(
 
 /// The user whom an ID token of ours names, if it was made for the client that shows it, and though it be over (CIBA §7.1,
 /// `id_token_hint`). What names the key is published for so long.
-pub fn hinted(served: &Served, text: &str, is_for: impl Fn(&str) -> bool, now: Timestamp) -> Option<UserId> {
-    let jwt = UnverifiedJwt::parse(text).ok()?;
+pub fn hinted(
+    served: &Served,
+    hint: &Secret<String>,
+    is_for: impl Fn(&str) -> bool,
+    now: Timestamp,
+) -> Option<UserId> {
+    let jwt = UnverifiedJwt::parse(hint.expose_secret()).ok()?;
     let issuer = served.tenant.spec.base_url.as_str();
     let profile = Profile::new(
         TypeRule::Exactly(&["JWT"]),

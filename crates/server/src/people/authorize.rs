@@ -149,7 +149,7 @@ fn hinted(
     now: Timestamp,
 ) -> Option<UserId> {
     let is_for = |aud: &str| aud == client_id || aud == client.client.id.to_string();
-    id_token::hinted(served, hint.expose_secret(), is_for, now)
+    id_token::hinted(served, hint, is_for, now)
 }
 
 async fn decided(
