@@ -11,9 +11,9 @@ use crate::gateway::target;
 use crate::tenants::Served;
 use chancery_core::approval::AskedCall;
 use chancery_core::resource::{Entry, Resource};
-use chancery_mcp::elicitation::{Visit, opens_urls};
+use chancery_mcp::elicitation::Visit;
 use chancery_mcp::envelope::{Object, Request};
-use chancery_mcp::era::{Era, META_CLIENT_CAPABILITIES};
+use chancery_mcp::era::Era;
 use chancery_mcp::method::{Listing, Target};
 use serde_json::Value;
 
@@ -92,17 +92,21 @@ pub(super) fn of(
 }
 
 /// What a caller is told while people are asked.
-pub(super) fn told(request: &Request, era: Era, target: &Target, awaited: &Awaited) -> Rejection {
+pub(super) fn told(
+    request: &Request,
+    (era, opens_urls): (Era, bool),
+    target: &Target,
+    awaited: &Awaited,
+) -> Rejection {
     let visit = Visit {
         id: awaited.id.to_string(),
         url: awaited.approval.approval_uri.clone(),
         message: message(awaited),
     };
-    let can_open = capabilities(request).is_some_and(opens_urls);
     let is_tool = matches!(target, Target::Tool { .. });
-    match visit.error(&request.id, era, can_open).filter(|_| !is_tool) {
+    match visit.error(&request.id, era, opens_urls).filter(|_| !is_tool) {
         Some(error) => Rejection::malformed(error, Some(era)),
-        None => Rejection::Denied(visit.answer(&request.id, era, can_open).0),
+        None => Rejection::Denied(visit.answer(&request.id, era, opens_urls).0),
     }
 }
 
@@ -124,15 +128,6 @@ fn message(awaited: &Awaited) -> String {
         "A person must approve the call of {target}, then make the same call again (decision {}).{number} Approve at",
         awaited.decision.id
     )
-}
-
-/// What a request says of its client.
-pub(super) fn capabilities(request: &Request) -> Option<&Value> {
-    request
-        .params
-        .as_ref()?
-        .get("_meta")?
-        .get(META_CLIENT_CAPABILITIES)
 }
 
 /// The parameters that a yes is about, and those of the protocol itself.

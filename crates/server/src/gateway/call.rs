@@ -13,8 +13,9 @@ use crate::gateway::listing::{Filter, is_shown};
 use crate::gateway::manifest::{Manifest, Standing};
 use crate::gateway::proposal::{Wanted, argue, propose};
 use crate::gateway::relay::Relay;
+use crate::gateway::session::Session;
 use crate::gateway::upstream::Onward;
-use crate::gateway::{connecting, relaying, session, target};
+use crate::gateway::{connecting, relaying, target};
 use crate::limits::Asking;
 use crate::tenants::Served;
 use bytes::Bytes;
@@ -27,6 +28,7 @@ use chancery_core::resource::{Resource, Upstream};
 use chancery_core::time::Timestamp;
 use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::arguments::CanonicalRequest;
+use chancery_mcp::elicitation::{declared_capabilities, opens_urls};
 use chancery_mcp::envelope::{Envelope, Message, Request};
 use chancery_mcp::era::Era;
 use chancery_mcp::error::ErrorResponse;
@@ -64,6 +66,8 @@ pub(super) struct Entered {
     pub(super) caller: Caller,
     pub(super) url: UpstreamUrl,
     pub(super) now: Timestamp,
+    /// Whether the client can send its person to a URL.
+    pub(super) opens_urls: bool,
 }
 
 /// Answers one message.
@@ -77,7 +81,7 @@ pub async fn post(
     body: &Bytes,
 ) -> Result<Answer, Rejection> {
     // 1. Who calls, where.
-    let entered = enter(app, served, incoming).await?;
+    let mut entered = enter(app, served, incoming).await?;
 
     // 2. What: exactly one message, which headers and body tell alike.
     let envelope = Envelope::parse(body, LIMITS)
@@ -99,7 +103,9 @@ pub async fn post(
     let parameters = parameters.and_then(|pinned| pinned.headers());
     let mismatch = |error| Rejection::malformed(ErrorResponse::of_header(id, &error), Some(era));
     headers::check(era, message, &incoming.headers, parameters).map_err(mismatch)?;
-    let upstream_session = session_of(served, &entered.caller, incoming)?;
+    let session = session_of(served, &entered.caller, incoming)?;
+    entered.opens_urls = session.as_ref().is_some_and(|session| session.opens_urls)
+        || declared_capabilities(message).is_some_and(opens_urls);
 
     // 3. What it needs, decided and recorded.
     let (permit, body, filter) = match message {
@@ -115,7 +121,7 @@ pub async fn post(
         method: "POST",
         body,
         headers: headers::upstream(era, message, parameters).map_err(mismatch)?,
-        session: upstream_session,
+        session: session.map(|session| session.id),
         last_event_id: None,
         trace: relaying::trace(&incoming.headers),
     };
@@ -127,10 +133,11 @@ pub async fn post(
         asked: id.cloned(),
         filter,
         is_stateless: era.is_stateless(),
+        opens_urls: entered.opens_urls,
         ticket,
     };
     let answered = relaying::run(relay, entered.url, onward).await;
-    answered.map_err(|rejection| connecting::unsent(rejection, message, era))
+    answered.map_err(|rejection| connecting::unsent(rejection, message, (era, entered.opens_urls)))
 }
 
 /// A message that asks for nothing: a notification, or an answer to the server.
@@ -181,7 +188,12 @@ pub(super) async fn enter(app: &App, served: &Served, incoming: Incoming<'_>) ->
     };
     let challenged = resource.clone();
     match caller::verify(app, served, resource, incoming.bearer, now).await? {
-        Ok(caller) => Ok(Entered { caller, url, now }),
+        Ok(caller) => Ok(Entered {
+            caller,
+            url,
+            now,
+            opens_urls: false,
+        }),
         Err(why) => Err(Rejection::Unauthenticated(why, challenged)),
     }
 }
@@ -191,13 +203,13 @@ pub(super) fn session_of(
     served: &Served,
     caller: &Caller,
     incoming: Incoming<'_>,
-) -> Result<Option<String>, Rejection> {
+) -> Result<Option<Session>, Rejection> {
     let presented = incoming
         .headers
         .find(crate::gateway::upstream::SESSION)
         .map_err(|_| Rejection::UnknownSession)?;
     presented
-        .map(|presented| session::unbind(served, caller, presented).ok_or(Rejection::UnknownSession))
+        .map(|presented| Session::unbind(served, caller, presented).ok_or(Rejection::UnknownSession))
         .transpose()
 }
 
@@ -269,7 +281,10 @@ async fn targeted(
         Decided::NeedsYes(needed) => match settle(app, served, caller, (*needed, call), now).await? {
             Settled::Permitted(permit) => return Ok((permit, body)),
             Settled::Refused(decision, _) => decision,
-            Settled::Awaits(awaited) => return Err(asked::told(request, era, target, &awaited)),
+            Settled::Awaits(awaited) => {
+                let told = asked::told(request, (era, entered.opens_urls), target, &awaited);
+                return Err(told);
+            }
         },
     };
     Err(refusal(app, served, entered, (request, era, target), manifest, &decision).await?)
@@ -317,7 +332,9 @@ async fn refusal(
     };
     let (caller, now) = (&entered.caller, entered.now);
     if is_shown(app, served, caller, manifest, (listing, key), now).await? {
-        if let Some(visit) = connecting::refused(app, served, (request, era), decision).await? {
+        if let Some(visit) =
+            connecting::refused(app, served, (request, (era, entered.opens_urls)), decision).await?
+        {
             return Ok(visit);
         }
         return Ok(denial(decision, Some((request, era)), &caller.resource));

@@ -5,10 +5,9 @@ use crate::app::App;
 use crate::connect::lack;
 use crate::error::{Failure, Refusal};
 use crate::gateway::answer::Rejection;
-use crate::gateway::asked::capabilities;
 use crate::tenants::Served;
 use chancery_core::decision::Decision;
-use chancery_mcp::elicitation::{Visit, opens_urls};
+use chancery_mcp::elicitation::Visit;
 use chancery_mcp::envelope::{Message, Request};
 use chancery_mcp::era::Era;
 use chancery_mcp::method::Method;
@@ -20,26 +19,26 @@ use chancery_mcp::method::Method;
 pub(super) async fn refused(
     app: &App,
     served: &Served,
-    (request, era): (&Request, Era),
+    (request, client): (&Request, (Era, bool)),
     decision: &Decision,
 ) -> Result<Option<Rejection>, Failure> {
     let lack = lack::of_decision(app, served, decision).await?;
-    Ok(lack.and_then(|lack| visit(request, era, &lack)))
+    Ok(lack.and_then(|lack| visit(request, client, &lack)))
 }
 
 /// What is told of a call that was permitted and has nothing to go out with.
-pub(super) fn unsent(rejection: Rejection, message: &Message, era: Era) -> Rejection {
+pub(super) fn unsent(rejection: Rejection, message: &Message, client: (Era, bool)) -> Rejection {
     let Rejection::Failure(Failure::Refused(lack)) = &rejection else {
         return rejection;
     };
     let visit = match message {
-        Message::Request(request) => visit(request, era, lack),
+        Message::Request(request) => visit(request, client, lack),
         Message::Notification(_) | Message::Response(_) => None,
     };
     visit.unwrap_or(rejection)
 }
 
-fn visit(request: &Request, era: Era, lack: &Refusal) -> Option<Rejection> {
+fn visit(request: &Request, (era, opens_urls): (Era, bool), lack: &Refusal) -> Option<Rejection> {
     let Refusal::NotConnected {
         connection,
         url,
@@ -59,6 +58,5 @@ fn visit(request: &Request, era: Era, lack: &Refusal) -> Option<Rejection> {
              Connect at"
         ),
     };
-    let can_open = capabilities(request).is_some_and(opens_urls);
-    Some(Rejection::Denied(visit.answer(&request.id, era, can_open).0))
+    Some(Rejection::Denied(visit.answer(&request.id, era, opens_urls).0))
 }

@@ -38,6 +38,8 @@ pub struct Relay {
     /// Whether the call is under a revision without sessions: leaving is then how a client cancels (MCP 2026-07-28,
     /// cancellation), and a status of the server's is about this request alone.
     pub is_stateless: bool,
+    /// Whether the client can send its person to a URL: what a session that begins now remembers.
+    pub opens_urls: bool,
     /// What counts it as under way.
     pub ticket: Ticket,
 }

@@ -3,7 +3,7 @@
 use crate::error::Failure;
 use crate::gateway::answer::{Answer, Rejection};
 use crate::gateway::relay::{Body, Fault, Relay};
-use crate::gateway::session;
+use crate::gateway::session::Session;
 use crate::gateway::upstream::{Begun, Onward, SESSION, Unsent, send};
 use chancery_core::upstream::UpstreamUrl;
 use chancery_mcp::headers::Headers;
@@ -61,7 +61,8 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
         relay.ended(Some(status), Some(Fault::Echo), 0);
         return Err(rejected(Fault::Echo));
     }
-    let session = upstream_session.map(|id| session::bind(&relay.served, &relay.caller, &id));
+    let opens_urls = relay.opens_urls;
+    let session = upstream_session.map(|id| Session { id, opens_urls }.bind(&relay.served, &relay.caller));
     let media = content_type
         .as_deref()
         .map(|text| text.split(';').next().unwrap_or(text).trim().to_ascii_lowercase());

@@ -33,7 +33,7 @@ pub async fn without_message(
     // An open stream is idle most of the time: it counts when it is opened, and not as under way.
     app.limits
         .pass(asking(served, &entered.caller, None), entered.now)?;
-    let upstream_session = session_of(served, &entered.caller, incoming)?;
+    let session = session_of(served, &entered.caller, incoming)?;
     let (method, what) = match incoming.method {
         Verb::Delete => ("DELETE", "session/end"),
         Verb::Get | Verb::Post => ("GET", "session/listen"),
@@ -46,7 +46,7 @@ pub async fn without_message(
         method,
         body: Bytes::new(),
         headers: vec![version],
-        session: upstream_session,
+        session: session.map(|session| session.id),
         last_event_id: last_event_id.map(str::to_owned),
         trace: relaying::trace(&incoming.headers),
     };
@@ -58,6 +58,7 @@ pub async fn without_message(
         asked: None,
         filter: None,
         is_stateless: false,
+        opens_urls: false,
         ticket: Ticket::default(),
     };
     relaying::run(relay, entered.url, onward).await

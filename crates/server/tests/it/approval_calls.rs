@@ -18,6 +18,7 @@ on_both_engines!(
     two_calls_at_once_run_once,
     a_no_to_a_call_is_asked_again_and_does_not_run,
     a_client_that_opens_urls_is_sent_to_the_page,
+    a_session_remembers_whether_its_client_opens_urls,
     a_tool_that_a_yes_would_permit_is_listed,
     a_kill_between_yes_and_call_leaves_nothing,
     a_secret_argument_is_bound_and_not_shown,
@@ -178,6 +179,49 @@ async fn a_client_that_opens_urls_is_sent_to_the_page(place: Place) {
     let requests = result["inputRequests"].as_object().unwrap();
     let (id, asked) = requests.iter().next().unwrap();
     assert_eq!(asked["params"]["url"], json!(format!("{BASE}/approvals/{id}")));
+}
+
+async fn a_session_remembers_whether_its_client_opens_urls(place: Place) {
+    let bank = bank(&place).await;
+    let message = |method: &str, params: Value| {
+        json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params }).to_string()
+    };
+    let pay = message(
+        "tools/call",
+        json!({ "name": "pay", "arguments": { "amount": 500, "to": "bob" } }),
+    );
+    for (capabilities, is_sent) in [
+        (json!({ "elicitation": { "url": {} } }), true),
+        (json!({}), false),
+    ] {
+        let client = json!({ "name": "t", "version": "1" });
+        let initialize = message(
+            "initialize",
+            json!({ "protocolVersion": "2025-11-25", "capabilities": capabilities, "clientInfo": client }),
+        );
+        let opened = bank.send_as(&bank.token, &initialize, &[]).await;
+        let session = opened.header("mcp-session-id").unwrap().to_owned();
+        let answer = bank
+            .send_as(&bank.token, &pay, &[("mcp-session-id", &session)])
+            .await;
+        let body = answer.json();
+        if is_sent {
+            assert_eq!(body["error"]["code"], -32042, "{body}");
+            let asked = &body["error"]["data"]["elicitations"][0];
+            let id = asked["elicitationId"].as_str().unwrap();
+            assert_eq!(asked["url"], json!(format!("{BASE}/approvals/{id}")));
+        } else {
+            assert_eq!(body["result"]["isError"], true, "{body}");
+        }
+        // What a session remembers cannot be changed by whoever holds it.
+        let mut forged = session;
+        let first = if forged.starts_with("dX") { "LX" } else { "dX" };
+        forged.replace_range(..2, first);
+        let answer = bank
+            .send_as(&bank.token, &pay, &[("mcp-session-id", &forged)])
+            .await;
+        assert_eq!(answer.status, 404, "{forged}");
+    }
 }
 
 async fn a_tool_that_a_yes_would_permit_is_listed(place: Place) {

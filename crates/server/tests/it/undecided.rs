@@ -647,6 +647,12 @@ impl Draft {
         }
     }
 
+    fn carries(&self, token: &str) -> bool {
+        let bearer = format!("Bearer {token}");
+        let mut headers = self.headers.iter();
+        headers.any(|(name, value)| name == "authorization" && *value == bearer)
+    }
+
     fn authorize(&mut self, change: impl FnOnce(&str) -> String) {
         if let Some((_, value)) = self.headers.iter_mut().find(|(name, _)| name == "authorization") {
             *value = change(value);
@@ -756,6 +762,10 @@ async fn no_variation_of_a_call_reaches_a_server_undecided(place: Place) {
         let outcome = runner.run(&cases, |(mut draft, variations)| {
             for variation in &variations {
                 draft.vary(variation, &tokens);
+            }
+            // In its own tenant that token is a caller like any other.
+            if draft.path.starts_with("/t/acme/") && draft.carries(&world.foreign.token) {
+                return Ok(());
             }
             let Some(request) = draft.request() else {
                 return Ok(());
