@@ -60,32 +60,25 @@ pub async fn rotate(
     Ok(kid)
 }
 
-/// Makes a key of this use and algorithm if there is none that signs.
+/// Makes the first key of each of these uses and algorithms.
 ///
 /// # Errors
 /// The database's.
 pub async fn ensure(
     app: &App,
     served: &Served,
-    (signs, algorithm): (KeyUse, TokenAlgorithm),
+    missing: &[(KeyUse, TokenAlgorithm)],
     now: Timestamp,
 ) -> Result<(), Failure> {
-    if served.keys.has_active(signs, algorithm) {
-        return Ok(());
+    for wanted in missing {
+        let row = served
+            .keys
+            .generate(*wanted, KeyState::Active, now, &*app.random)?;
+        let insert = vec![key::insert_signing_key(served.tenant.id, &row)];
+        let actor = Actor::System(SystemActor::KeyRotation);
+        commit(app, served, (&actor, now), insert, &row.kid).await?;
     }
-    let row = served
-        .keys
-        .generate((signs, algorithm), KeyState::Active, now, &*app.random)?;
-    let kid = row.kid.clone();
-    let insert = key::insert_signing_key(served.tenant.id, &row);
-    commit(
-        app,
-        served,
-        (&Actor::System(SystemActor::KeyRotation), now),
-        vec![insert],
-        &kid,
-    )
-    .await
+    Ok(())
 }
 
 /// Moves keys on whose time has come: a published one starts to sign and the one before retires.

@@ -157,9 +157,9 @@ async fn attempt(
         }
     };
 
-    if let Some(key) = missing_key(served, &permit, (redemption, redeemed)) {
-        // The first token of its kind: make its key, then decide afresh.
-        keys::ensure(app, served, key, now).await?;
+    if let Some(missing) = missing_keys(served, &permit, (redemption, redeemed)) {
+        // The first tokens of their kind: make their keys, then decide afresh.
+        keys::ensure(app, served, &missing, now).await?;
         return Ok(Attempt::Stale(Vec::new()));
     }
 
@@ -264,19 +264,18 @@ fn identity(
         .then(|| authenticate::named(&request.client, client))
 }
 
-/// What something must be signed with and no key signs with yet.
-fn missing_key(
+/// What something must be signed with and no key signs with yet, if there is anything.
+fn missing_keys(
     served: &Served,
     permit: &Permit,
     (redemption, redeemed): (Option<&Redemption>, Option<&Redeemed>),
-) -> Option<(KeyUse, TokenAlgorithm)> {
+) -> Option<Vec<(KeyUse, TokenAlgorithm)>> {
     let has_id_token =
         redemption.is_some_and(Redemption::gives_identity) || redeemed.is_some_and(Redeemed::has_id_token);
-    let mut needed = vec![(KeyUse::AccessToken, permit.plan().algorithm)];
-    needed.extend(has_id_token.then_some((KeyUse::IdToken, TokenAlgorithm::Rs256)));
-    needed
-        .into_iter()
-        .find(|(signs, algorithm)| !served.keys.has_active(*signs, *algorithm))
+    let mut missing = vec![(KeyUse::AccessToken, permit.plan().algorithm)];
+    missing.extend(has_id_token.then_some((KeyUse::IdToken, TokenAlgorithm::Rs256)));
+    missing.retain(|(signs, algorithm)| !served.keys.has_active(*signs, *algorithm));
+    (!missing.is_empty()).then_some(missing)
 }
 
 /// Everything that an issued token changes, in one batch: guards, single use, the person's facts, budgets,
