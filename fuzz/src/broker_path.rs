@@ -20,7 +20,7 @@ pub fn run(input: &[u8]) {
     one_spelling(path, &normal);
     no_second_reading(&normal);
     let query = query.and_then(|query| checked_query(query).ok());
-    sent_as_decided(&normal, query);
+    sent_as_decided(&normal, query.as_deref());
 }
 
 /// The normal form is a fixed point, and means what was given.
