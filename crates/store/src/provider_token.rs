@@ -137,7 +137,8 @@ pub fn connect(
     Statement::new(&CONNECT, params, Expect::Rows(1), LOST)
 }
 
-/// Takes the next refresh of an account. Fails with [`LOST`] if another node has it, or it is not time.
+/// Takes the next refresh of an account. Fails with [`LOST`] if another node has it, if it is not time, or if the tokens
+/// are not those that were seen: whoever read before another's refresh ended holds a refresh token that is used up.
 pub fn begin(
     tenant: TenantId,
     account: ConnectedAccountId,
@@ -152,6 +153,7 @@ pub fn begin(
         Value::id(holder),
         Value::from(until),
         Value::from(now),
+        number(seen.position),
     ];
     Statement::new(&BEGIN, params, Expect::Rows(1), LOST)
 }
@@ -253,8 +255,8 @@ const CONNECT: Sql = Sql::same(
 );
 const BEGIN: Sql = Sql::same(
     "UPDATE provider_tokens SET attempt = attempt + 1, holder = ?4, attempt_until = ?5, updated_at = ?6
-     WHERE tenant = ?1 AND account = ?2 AND attempt = ?3 AND is_refreshable = 1 AND state IN ('connected', 'error')
-       AND (attempt_until IS NULL OR attempt_until <= ?6)",
+     WHERE tenant = ?1 AND account = ?2 AND attempt = ?3 AND position = ?7 AND is_refreshable = 1
+       AND state IN ('connected', 'error') AND (attempt_until IS NULL OR attempt_until <= ?6)",
 );
 const REFRESHED: Sql = Sql::same(
     "UPDATE provider_tokens SET state = 'connected', position = position + 1, expires_at = ?5, last_error = NULL,

@@ -15,6 +15,7 @@ on_both_engines!(
     many_calls_near_the_end_of_a_token_make_one_refresh,
     many_calls_after_the_end_of_a_token_make_one_refresh,
     a_refresh_that_another_node_has_is_waited_for,
+    nobody_begins_with_the_tokens_of_before_anothers_refresh,
     a_refresh_that_was_cut_off_is_tried_again_when_its_time_is_over,
     what_a_dead_refresh_got_is_not_written,
     a_refresh_token_that_is_refused_sends_the_person_to_connect_again,
@@ -142,6 +143,30 @@ async fn a_refresh_that_another_node_has_is_waited_for(place: Place) {
         drive
     };
     assert!(waiting.provider.asked("/token").is_empty());
+}
+
+/// The refresh token that was read is used up by then: asking with it would end the account.
+async fn nobody_begins_with_the_tokens_of_before_anothers_refresh(place: Place) {
+    let drive = connected(&place).await;
+    drive.estate.node.advance(Ttl::from_minutes(59)).await;
+    let attempt = taken_by_another(&drive).await;
+    let (tenant, account) = ids(&drive).await;
+    let db = &drive.estate.node.app.db;
+    let seen = provider_token::find(db, tenant, account).await.unwrap().unwrap();
+    let now = drive.estate.node.clock.now();
+    let end = RefreshEnd::Refreshed {
+        expires_at: Some(now.plus(Ttl::from_minutes(60))),
+    };
+    let end = provider_token::end(tenant, account, (attempt, &end), now);
+    assert!(db.commit(batch(&drive).push(end)).await.unwrap().is_committed());
+
+    let holder = (NodeId::from_bytes([8; 16]), now.plus(Ttl::from_seconds(30)));
+    let begin = provider_token::begin(tenant, account, &seen, holder, now);
+    assert!(!db.commit(batch(&drive).push(begin)).await.unwrap().is_committed());
+    // Whoever reads anew may.
+    let seen = provider_token::find(db, tenant, account).await.unwrap().unwrap();
+    let begin = provider_token::begin(tenant, account, &seen, holder, now);
+    assert!(db.commit(batch(&drive).push(begin)).await.unwrap().is_committed());
 }
 
 async fn a_refresh_that_was_cut_off_is_tried_again_when_its_time_is_over(place: Place) {
