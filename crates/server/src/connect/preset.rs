@@ -40,11 +40,17 @@ pub fn fill_in(item: &mut Map<String, Value>) {
     merge(item, preset);
 }
 
-/// Members that are missing; what both have is gone into, and of anything else that both have the first stays.
+/// Members that are missing; what both have is gone into, scopes are put together, and of anything else that both have
+/// the first stays.
 fn merge(item: &mut Map<String, Value>, preset: Map<String, Value>) {
     for (name, known) in preset {
         match (item.get_mut(&name), known) {
             (Some(Value::Object(said)), Value::Object(known)) => merge(said, known),
+            // Without the preset's there is no refresh token, or nothing that says whose account it is.
+            (Some(Value::Array(said)), Value::Array(known)) if name == "scopes" => {
+                let missing: Vec<Value> = known.into_iter().filter(|scope| !said.contains(scope)).collect();
+                said.extend(missing);
+            }
             (Some(_), _) => {}
             (None, known) => {
                 item.insert(name, known);
@@ -55,10 +61,31 @@ fn merge(item: &mut Map<String, Value>, preset: Map<String, Value>) {
 
 /// Every preset: its name, and an incomplete connection.
 const PRESETS: &[(&str, &str)] = &[
+    ("atlassian", include_str!("../../../../presets/atlassian.toml")),
+    ("auth0", include_str!("../../../../presets/auth0.toml")),
+    ("cognito", include_str!("../../../../presets/cognito.toml")),
+    ("cyberark", include_str!("../../../../presets/cyberark.toml")),
+    ("dropbox", include_str!("../../../../presets/dropbox.toml")),
+    ("facebook", include_str!("../../../../presets/facebook.toml")),
+    ("fusionauth", include_str!("../../../../presets/fusionauth.toml")),
     ("github", include_str!("../../../../presets/github.toml")),
     ("google", include_str!("../../../../presets/google.toml")),
+    ("hubspot", include_str!("../../../../presets/hubspot.toml")),
+    ("linear", include_str!("../../../../presets/linear.toml")),
+    ("linkedin", include_str!("../../../../presets/linkedin.toml")),
+    ("microsoft", include_str!("../../../../presets/microsoft.toml")),
+    ("okta", include_str!("../../../../presets/okta.toml")),
+    ("onelogin", include_str!("../../../../presets/onelogin.toml")),
+    ("pingone", include_str!("../../../../presets/pingone.toml")),
+    ("reddit", include_str!("../../../../presets/reddit.toml")),
     ("salesforce", include_str!("../../../../presets/salesforce.toml")),
     ("slack", include_str!("../../../../presets/slack.toml")),
+    ("spotify", include_str!("../../../../presets/spotify.toml")),
+    ("stripe", include_str!("../../../../presets/stripe.toml")),
+    ("twitch", include_str!("../../../../presets/twitch.toml")),
+    ("x", include_str!("../../../../presets/x.toml")),
+    ("yandex", include_str!("../../../../presets/yandex.toml")),
+    ("zoom", include_str!("../../../../presets/zoom.toml")),
 ];
 
 #[cfg(test)]
@@ -74,16 +101,52 @@ mod tests {
 
     #[test]
     fn every_preset_makes_a_whole_connection() {
-        for (name, _) in PRESETS {
+        for (name, text) in PRESETS {
+            let known: Value = toml::from_str(text).unwrap();
             let mut item = json!({ "credential": { "oauth2": { "preset": name, "client_id": "our-id" } } });
-            if *name == "salesforce" {
-                item["base_url"] = json!("https://acme.my.salesforce.com");
+            if known.get("base_url").is_none() {
+                item["base_url"] = json!("https://acme.example");
+            }
+            let oauth = &known["credential"]["oauth2"];
+            if oauth.get("endpoints").is_none() {
+                item["credential"]["oauth2"]["issuer"] = json!("https://id.acme.example");
             }
             let spec = filled(item);
             assert_eq!(spec.check(&name.parse().unwrap()), Ok(()), "{name}");
-            let endpoints = spec.credential.oauth().unwrap().endpoints.clone().unwrap();
-            assert!(endpoints.revocation.is_some(), "{name}");
+            // Whoever reads whose account it is at an endpoint has one.
+            let endpoints = spec.credential.oauth().unwrap().endpoints.as_ref();
+            let is_asked = oauth.pointer("/account/of") == Some(&json!("userinfo"));
+            assert!(
+                endpoints.is_none_or(|all| all.userinfo.is_some() == is_asked),
+                "{name}"
+            );
         }
+    }
+
+    #[test]
+    fn every_file_is_a_preset() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../presets");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        files.sort();
+        let names: Vec<String> = PRESETS.iter().map(|(name, _)| format!("{name}.toml")).collect();
+        assert_eq!(files, names);
+    }
+
+    #[test]
+    fn the_scopes_that_a_preset_needs_are_asked_for_too() {
+        let oauth = json!({ "preset": "google", "client_id": "x", "scopes": ["drive.readonly", "email"] });
+        let spec = filled(json!({ "credential": { "oauth2": oauth } }));
+        assert_eq!(
+            spec.credential.oauth().unwrap().scope(),
+            "drive.readonly email openid"
+        );
+    }
+
+    #[test]
+    fn a_preset_denies_what_mints_credentials() {
         let spec =
             filled(json!({ "credential": { "oauth2": { "preset": "github", "client_id": "our-id" } } }));
         let endpoints = spec.credential.oauth().unwrap().endpoints.clone().unwrap();
