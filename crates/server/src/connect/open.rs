@@ -13,7 +13,7 @@ use chancery_core::secret::Secret;
 use chancery_policy::UsePermit;
 use chancery_store::connected_account::{Opening, find_sealed};
 use chancery_vault::{AssociatedData, Sealed};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -170,4 +170,4 @@ fn placed(connection: &Connection, content: &Secret<Vec<u8>>) -> Result<OpenedCr
     Ok(OpenedCredential { parts })
 }
 
-const MAX_SEALED: u64 = 10_000;
+const MAX_SEALED: usize = 10_000;

@@ -20,7 +20,7 @@ use chancery_core::session::SessionSpec;
 use chancery_core::token_family::TokenFamilySpec;
 use chancery_core::user::UserSpec;
 use chancery_store::{Db, DelegationSpec, Stored, record};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,7 +109,7 @@ impl Directory {
             Noun::RuntimeBinding => self.bindings.forget(tenant, id),
             Noun::Resource => {
                 self.resources.forget(tenant, id);
-                self.detail_types.invalidate(&tenant);
+                self.detail_types.remove(&tenant);
             }
             Noun::Grant => self.grants.forget(tenant, id),
             Noun::User => self.users.forget(tenant, id),
@@ -131,7 +131,7 @@ impl Directory {
         self.issuers.forget_all();
         self.bindings.forget_all();
         self.resources.forget_all();
-        self.detail_types.invalidate_all();
+        self.detail_types.clear();
         self.grants.forget_all();
         self.users.forget_all();
         self.delegations.forget_all();
@@ -300,7 +300,7 @@ pub struct Shelf<S: Stored> {
 }
 
 impl<S: Stored> Shelf<S> {
-    fn new(db: Db, capacity: u64) -> Self {
+    fn new(db: Db, capacity: usize) -> Self {
         Self {
             db,
             epoch: AtomicU64::new(0),
@@ -389,7 +389,7 @@ impl<S: Stored> Shelf<S> {
     }
 
     fn size(&self) -> u64 {
-        self.by_id.entry_count()
+        u64::try_from(self.by_id.len()).unwrap_or(u64::MAX)
     }
 
     fn keep(&self, epoch: u64, tenant: TenantId, record: Record<S::Id, S>) -> Shared<S> {
@@ -411,22 +411,22 @@ impl<S: Stored> Shelf<S> {
     ) {
         cache.insert(key.clone(), value);
         if self.epoch.load(Ordering::SeqCst) != epoch {
-            cache.invalidate(key);
+            cache.remove(key);
         }
     }
 
     fn forget(&self, tenant: TenantId, id: [u8; 16]) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        self.by_id.invalidate(&(tenant, S::Id::from_bytes(id)));
-        self.by_key.invalidate_all();
-        self.by_parent.invalidate_all();
+        self.by_id.remove(&(tenant, S::Id::from_bytes(id)));
+        self.by_key.clear();
+        self.by_parent.clear();
     }
 
     fn forget_all(&self) {
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        self.by_id.invalidate_all();
-        self.by_key.invalidate_all();
-        self.by_parent.invalidate_all();
+        self.by_id.clear();
+        self.by_key.clear();
+        self.by_parent.clear();
     }
 }
 

@@ -14,6 +14,7 @@ use chancery_core::name::Name;
 use chancery_core::time::{Clock, Timestamp, Ttl};
 use chancery_oauth::jose::{JwkSet, JwkSetError, JwkSetLimits};
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// For how long keys are believed.
@@ -77,8 +78,8 @@ pub struct IssuerKeys {
     clock: Arc<dyn Clock>,
     config: IssuerKeysConfig,
     source: UrlSource,
-    inline: moka::sync::Cache<CacheKey, Result<Arc<JwkSet>, IssuerKeysError>>,
-    fetched: moka::sync::Cache<CacheKey, Arc<Entry>>,
+    inline: quick_cache::sync::Cache<CacheKey, Result<Arc<JwkSet>, IssuerKeysError>>,
+    fetched: quick_cache::sync::Cache<CacheKey, Arc<Entry>>,
 }
 
 impl IssuerKeys {
@@ -89,8 +90,8 @@ impl IssuerKeys {
             clock,
             config,
             source: UrlSource::Configured,
-            inline: moka::sync::Cache::new(MAX_ISSUERS),
-            fetched: moka::sync::Cache::new(MAX_ISSUERS),
+            inline: quick_cache::sync::Cache::new(MAX_ISSUERS),
+            fetched: quick_cache::sync::Cache::new(MAX_ISSUERS),
         }
     }
 
@@ -167,16 +168,23 @@ impl IssuerKeys {
     }
 
     fn inline(&self, key: CacheKey, set: &Value) -> Result<Arc<JwkSet>, IssuerKeysError> {
-        self.inline.get_with(key, || match set {
+        let read = || match set {
             Value::Object(members) => Ok(Arc::new(JwkSet::from_members(members, JwkSetLimits::default())?)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 Err(IssuerKeysError::InlineNotAnObject)
             }
-        })
+        };
+        let Ok(keys) = self
+            .inline
+            .get_or_insert_with(&key, || Ok::<_, Infallible>(read()));
+        keys
     }
 
     fn entry(&self, key: CacheKey) -> Arc<Entry> {
-        self.fetched.get_with(key, Arc::default)
+        let Ok(entry) = self
+            .fetched
+            .get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default()));
+        entry
     }
 
     /// Fetches; the caller holds the entry's flight.
@@ -377,7 +385,7 @@ fn chain(error: &IssuerKeysError) -> String {
 }
 
 const DISCOVERY_PATH: &str = "/.well-known/openid-configuration";
-const MAX_ISSUERS: u64 = 10_000;
+const MAX_ISSUERS: usize = 10_000;
 pub(super) const DISCOVERY_RULES: DocumentRules = DocumentRules {
     max_bytes: 64 * 1024,
     content_types: &["application/json"],

@@ -102,7 +102,7 @@ pub struct Egress {
     clock: Arc<dyn Clock>,
     total_timeout: Ttl,
     failure_memory: Ttl,
-    failures: moka::sync::Cache<fetch::FailureKey, fetch::Failure>,
+    failures: quick_cache::sync::Cache<fetch::FailureKey, fetch::Failure>,
     turns: fetch::Turns,
     stream_turns: fetch::Turns,
 }
@@ -169,7 +169,7 @@ impl Egress {
             clock,
             total_timeout: config.total_timeout,
             failure_memory: config.failure_memory,
-            failures: moka::sync::Cache::new(MAX_FAILURES),
+            failures: quick_cache::sync::Cache::new(MAX_FAILURES),
             turns: fetch::Turns::new(config.max_concurrent_per_host),
             stream_turns: fetch::Turns::new(config.max_streams_per_host),
         })
@@ -204,7 +204,7 @@ fn fence_for(allowed: &[AllowedHost], source: UrlSource, tenant: Option<&Name>) 
     Fence::new(targets, source == UrlSource::Client)
 }
 
-const MAX_FAILURES: u64 = 4096;
+const MAX_FAILURES: usize = 4096;
 
 #[cfg(test)]
 mod tests;

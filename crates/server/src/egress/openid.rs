@@ -63,7 +63,7 @@ pub struct CodeToRedeem<'a> {
 pub struct Providers {
     egress: Arc<Egress>,
     clock: Arc<dyn Clock>,
-    known: moka::sync::Cache<(Name, String), (Provider, Timestamp)>,
+    known: quick_cache::sync::Cache<(Name, String), (Provider, Timestamp)>,
 }
 
 impl Providers {
@@ -72,7 +72,7 @@ impl Providers {
         Self {
             egress,
             clock,
-            known: moka::sync::Cache::new(MAX_KNOWN),
+            known: quick_cache::sync::Cache::new(MAX_KNOWN),
         }
     }
 
@@ -251,5 +251,5 @@ fn configured<'a>(tenant: &'a Name, url: &'a str) -> Destination<'a> {
 }
 
 const MAX_BYTES: usize = 256 * 1024;
-const MAX_KNOWN: u64 = 10_000;
+const MAX_KNOWN: usize = 10_000;
 const KEPT: Ttl = Ttl::from_minutes(5);

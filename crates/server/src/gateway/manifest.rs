@@ -20,7 +20,7 @@ use chancery_mcp::schema::InputSchema;
 use chancery_store::Statement;
 use chancery_store::change::{self, Changed};
 use chancery_store::manifest::{self, ManifestRow};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -94,7 +94,7 @@ impl Manifests {
 
     /// Drops what is known, after it changed here or elsewhere.
     pub fn forget(&self, tenant: TenantId, resource: [u8; 16]) {
-        self.cache.invalidate(&(tenant, ResourceId::from_bytes(resource)));
+        self.cache.remove(&(tenant, ResourceId::from_bytes(resource)));
     }
 }
 
@@ -379,4 +379,4 @@ pub fn parse_listing(word: &str) -> Option<Listing> {
     .find(|listing| listing.member() == word)
 }
 
-const MAX_RESOURCES: u64 = 10_000;
+const MAX_RESOURCES: usize = 10_000;

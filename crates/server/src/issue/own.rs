@@ -11,7 +11,7 @@ use chancery_core::lineage::Guard;
 use chancery_core::time::Timestamp;
 use chancery_oauth::claims::{OwnToken, own_token_profile};
 use chancery_oauth::jose::{self, UnverifiedJwt};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::sync::Arc;
 
 /// A token of ours in force, and the rows that say so.
@@ -94,4 +94,4 @@ fn key(served: &Served, text: &str) -> [u8; 32] {
     key
 }
 
-const MAX_VERIFIED: u64 = 16_384;
+const MAX_VERIFIED: usize = 16_384;

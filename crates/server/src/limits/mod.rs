@@ -12,8 +12,9 @@ use crate::metrics::Metrics;
 use chancery_core::id::{AgentId, ClientId, Id as _, ResourceId, TenantId, UserId};
 use chancery_core::time::{Timestamp, Ttl};
 use meter::Meter;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use refused::Refusals;
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -378,7 +379,10 @@ impl Limits {
     }
 
     fn meter(&self, key: Key) -> Arc<Meter> {
-        self.meters.get_with(key, Arc::default)
+        let Ok(meter) = self
+            .meters
+            .get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default()));
+        meter
     }
 }
 
@@ -391,7 +395,7 @@ impl fmt::Debug for Limits {
 }
 
 /// Whom more are told apart than this, the least used are forgotten and begin anew.
-const MOST_METERS: u64 = 200_000;
+const MOST_METERS: usize = 200_000;
 /// When to try again where it is not known when a call ends.
 const RETRY: Ttl = Ttl::from_seconds(1);
 

@@ -5,7 +5,8 @@ use super::{Limit, Limited, Limits};
 use crate::issue::arrival::{Arrival, Source};
 use chancery_core::id::{SessionId, TenantId};
 use chancery_core::time::{Timestamp, Ttl};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What everybody has used of their shares.
@@ -128,7 +129,9 @@ impl Shares {
         Share(most, within): Share,
         now: Timestamp,
     ) -> Result<(), Ttl> {
-        let used = self.used.get_with(key, Arc::default);
+        let Ok(used) = self
+            .used
+            .get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default()));
         let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
         let end = used.began.plus(within);
         if now >= end {
@@ -144,7 +147,7 @@ impl Shares {
 const HOUR: Ttl = Ttl::from_minutes(60);
 const TEN_MINUTES: Ttl = Ttl::from_minutes(10);
 /// Whom more are told apart than this, the least used are forgotten and begin anew.
-const MOST: u64 = 20_000;
+const MOST: usize = 20_000;
 
 #[cfg(test)]
 mod tests {

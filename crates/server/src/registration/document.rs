@@ -23,7 +23,7 @@ use chancery_oauth::registration::document::{
 };
 use chancery_oauth::registration::rule::{self, Ruling};
 use chancery_store::{Registration, record};
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 use std::sync::Arc;
 
 /// Why a client that names a metadata document cannot be used. For people and the log; on the wire it is
@@ -324,4 +324,4 @@ const DOCUMENT: DocumentRules = DocumentRules {
 /// The least and the most time that a document is believed, whatever HTTP says (§4.4).
 const LEAST_FRESH: Ttl = Ttl::from_minutes(5);
 const MOST_FRESH: Ttl = Ttl::from_days(1);
-const MAX_DOCUMENTS: u64 = 10_000;
+const MAX_DOCUMENTS: usize = 10_000;
