@@ -2,13 +2,12 @@
 // and in both colour schemes. axe finds nothing, nothing is asked of another origin, no rule of the Content Security
 // Policy is broken, nothing is wider than the window. Screenshots are for people to look at.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createServer, request as httpRequest } from "node:http";
-import { join } from "node:path";
 import puppeteer from "puppeteer-core";
 import { check, context, finish, must, version } from "./report.mjs";
+import { Window } from "./window.mjs";
 
-const AXE = readFileSync(new URL("./node_modules/axe-core/axe.min.js", import.meta.url), "utf8");
 const base = context.issuer;
 // What clients are let say of themselves, at worst; and what the arguments of a call can hold.
 const NAME = `Your bank <script>alert(1)</script> "><img src=x> ${"W".repeat(50)} ممم`;
@@ -48,12 +47,12 @@ async function register(name, redirect) {
   return made.client_id;
 }
 
-async function question(client) {
+async function question(client, resource = context.mcp, scope = "read write") {
   const verifier = "v".repeat(64);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
   const url = new URL(`${base}/authorize`);
   const parameters = {
-    response_type: "code", client_id: client, redirect_uri: callback, resource: context.mcp, scope: "read write",
+    response_type: "code", client_id: client, redirect_uri: callback, resource, scope,
     state: crypto.randomUUID(), code_challenge_method: "S256", prompt: "consent",
     code_challenge: Buffer.from(digest).toString("base64url"),
   };
@@ -61,9 +60,9 @@ async function question(client) {
   return { url: url.href, verifier };
 }
 
-async function redeem(client, verifier) {
+async function redeem(client, verifier, resource = context.mcp) {
   const form = {
-    grant_type: "authorization_code", client_id: client, redirect_uri: callback, resource: context.mcp,
+    grant_type: "authorization_code", client_id: client, redirect_uri: callback, resource,
     code: arrived.searchParams.get("code"), code_verifier: verifier,
   };
   const answer = await fetch(`${base}/token`, { method: "POST", body: new URLSearchParams(form) });
@@ -89,108 +88,6 @@ async function call(token, name, args) {
   await (await send({ jsonrpc: "2.0", id: 2, method: "tools/list", params: {} }, more)).text();
   const answer = await send(body, more);
   return answer.text();
-}
-
-/** One person's browser window. */
-class Window {
-  static async open(browser, hasScripts, mark) {
-    const own = await browser.createBrowserContext();
-    const window = new Window();
-    window.page = await own.newPage();
-    window.mark = mark;
-    window.hasScripts = hasScripts;
-    window.faults = [];
-    await window.page.setJavaScriptEnabled(hasScripts);
-    const { page } = window;
-    page.setDefaultTimeout(15_000);
-    page.on("request", (request) => {
-      const isOurs = page.url().startsWith(base) && !request.isNavigationRequest();
-      const isOwn = request.url().startsWith(`${base}/`) || request.url().startsWith("data:");
-      if (isOurs && !isOwn) window.faults.push(`asks ${request.url()}`);
-    });
-    page.on("console", (said) => {
-      // A page that says no with a status of its own is told of in the console too.
-      const isItself = said.text().startsWith("Failed to load resource") && said.location()?.url === page.url();
-      if (page.url().startsWith(base) && said.type() === "error" && !isItself) window.faults.push(`console: ${said.text()}`);
-    });
-    page.on("pageerror", (error) => window.faults.push(`script: ${error.message}`));
-    return window;
-  }
-
-  async go(path) {
-    await this.page.goto(path.startsWith("http") ? path : `${base}${path}`, { waitUntil: "networkidle0" });
-  }
-
-  /** Moves the focus by the Tab key alone until it is on something with this text, then presses a key. */
-  async press(text, key = "Enter") {
-    const { page } = this;
-    await page.focus("body").catch(() => {});
-    for (let tabs = 0; tabs < 120; tabs += 1) {
-      await page.keyboard.press("Tab");
-      const seen = await page.evaluate(() => {
-        const focused = document.activeElement;
-        const label = focused.labels?.[0]?.textContent ?? focused.textContent ?? "";
-        const outline = getComputedStyle(focused);
-        return { label: label.replace(/\s+/g, " ").trim(), name: focused.getAttribute("name"), outline: outline.outlineStyle };
-      });
-      if (!(typeof text === "string" ? seen.label.startsWith(text) || seen.name === text : text.test(seen.label))) continue;
-      must(seen.outline !== "none", `no focus to be seen on ${seen.label}`);
-      const leads = key === "Enter";
-      const moved = leads ? page.waitForNavigation({ waitUntil: "networkidle0" }) : undefined;
-      await page.keyboard.press(key);
-      await moved;
-      return;
-    }
-    throw new Error(`the keyboard does not reach ${text} at ${page.url()}`);
-  }
-
-  async click(selector) {
-    await Promise.all([this.page.waitForNavigation({ waitUntil: "networkidle0" }), this.page.click(selector)]);
-  }
-
-  words() {
-    return this.page.evaluate(() => document.body.innerText);
-  }
-
-  /** Signs in at the company, by keyboard. */
-  async signIn(who) {
-    await this.press(context.provider);
-    await this.page.type("input[name=login]", who);
-    await this.page.type("input[name=password]", "any");
-    await this.click("button[type=submit]");
-    await this.click("button[type=submit]");
-    must(this.page.url().startsWith(base) || this.page.url().startsWith(callback), this.page.url());
-  }
-
-  /** Looks at the page in every way. */
-  async look(name) {
-    const { page } = this;
-    const title = `Chromium, scripts ${this.hasScripts ? "on" : "off"}: ${name}`;
-    await check(title, async () => {
-      must(page.url().startsWith(base), page.url());
-      const wide = [];
-      for (const width of [390, 1200]) {
-        await page.setViewport({ width, height: 844, deviceScaleFactor: 1 });
-        for (const scheme of ["light", "dark"]) {
-          await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
-          const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-          if (over > 0) wide.push(`${over} px too wide at ${width}`);
-          if (this.hasScripts) {
-            await page.screenshot({ path: join(context.screenshots, `${name}-${width}-${scheme}.png`), fullPage: true });
-            const before = this.faults.length;
-            await page.evaluate(AXE);
-            const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-            // What axe itself does to look is no fault of the page.
-            this.faults.length = before;
-            for (const { id, nodes } of violations) wide.push(`axe ${id} (${scheme}, ${width}): ${nodes[0].html.slice(0, 160)}`);
-          }
-        }
-      }
-      const faults = [...this.faults.splice(0), ...wide];
-      if (faults.length > 0) throw new Error(faults.join("; "));
-      return page.url();
-    });
-  }
 }
 
 mkdirSync(context.screenshots, { recursive: true });
@@ -290,6 +187,45 @@ async function local(hasScripts, mark, token) {
   });
 }
 
+/** An account at a provider, for one agent: connected, used, refreshed, taken back. */
+async function connects(alice, title) {
+  let token;
+  const use = () => fetch(`${context.drive}/me`, { headers: { authorization: `Bearer ${token}` } });
+  await check(`${title}: an agent without an account is told where to send its person`, async () => {
+    const client = await register("Drive helper", callback);
+    const { url, verifier } = await question(client, context.drive, "see");
+    await alice.go(url);
+    await alice.press("Allow");
+    token = (await redeem(client, verifier, context.drive)).access_token;
+    const told = await (await use()).json();
+    must(told.code === "account_not_connected", told);
+    await alice.go(told.hint.match(/http\S+/)[0]);
+  });
+  await alice.look("connect");
+  await check(`${title}: an account at oidc-provider ${version("oidc-provider")} is connected by keyboard, used and refreshed`, async () => {
+    await alice.press("Allow and connect");
+    await alice.agreeAt(context.accounts, "alice-there");
+    must(alice.page.url().startsWith(`${base}/connect/callback`), alice.page.url());
+    must((await alice.words()).includes("of the company"), await alice.words());
+    for (let uses = 0; uses < 3; uses += 1) {
+      const answer = await use();
+      must(answer.status === 200 && (await answer.json()).sub, answer.status);
+    }
+    const { items } = await admin("GET", "/audit/events?kind=connected_account.refreshed");
+    must(items.length >= 3, items.length);
+  });
+  await alice.look("connected");
+  await check(`${title}: an account is given up, and revoked at its provider`, async () => {
+    await alice.go("/me/agents");
+    await alice.look("my-agents-accounts");
+    await alice.press("Disconnect");
+    const [revoked] = (await admin("GET", "/audit/events?kind=connected_account.revoked")).items;
+    must(revoked?.outcome === "ok", revoked);
+    const told = await (await use()).json();
+    must(told.code === "account_not_connected", told);
+  });
+}
+
 async function play(hasScripts) {
   const mark = hasScripts ? "on" : "off";
   const title = `Chromium, scripts ${mark}`;
@@ -352,6 +288,7 @@ async function play(hasScripts) {
     must((await call(token, "echo", args)).includes('"result"'));
     must((await call(token, "echo", args)).includes("A person must approve"));
   });
+  await connects(alice, title);
   await local(hasScripts, mark, token);
   await check(`${title}: the back button and a second click change nothing`, async () => {
     await bob.page.goBack({ waitUntil: "networkidle0" });

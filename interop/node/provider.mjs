@@ -1,7 +1,8 @@
-// A company's identity provider: npm oidc-provider, one for each way in which Chancery can prove itself there. Arguments:
-// Chancery's issuer, then `method=port` for each.
+// A company's identity provider: npm oidc-provider, one for each way in which Chancery can prove itself there; and the
+// provider whose accounts people connect. Arguments: Chancery's issuer, then `method=port` for each.
 import Provider from "oidc-provider";
 
+const GRANTS = ["authorization_code", "refresh_token"];
 const [issuer, ...wanted] = process.argv.slice(2);
 for (const [method, port] of wanted.map((pair) => pair.split("="))) {
   const client = {
@@ -12,7 +13,11 @@ for (const [method, port] of wanted.map((pair) => pair.split("="))) {
     ...(method === "private_key_jwt" && { jwks_uri: `${issuer}/jwks`, token_endpoint_auth_signing_alg: "ES256" }),
   };
   const provider = new Provider(`http://127.0.0.1:${port}`, {
-    clients: [client],
+    clients: [client, { ...client, client_id: "drive", redirect_uris: [`${issuer}/connect/callback`], grant_types: GRANTS }],
+    features: { revocation: { enabled: true } },
+    // So short that every use of an account refreshes it, and each refresh token is good once.
+    ttl: { AccessToken: () => 100 },
+    rotateRefreshToken: true,
     claims: { openid: ["sub", "name", "email", "roles", "groups"] },
     // What Chancery reads is in the ID token.
     conformIdTokenClaims: false,

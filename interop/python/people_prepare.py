@@ -27,6 +27,36 @@ def provider(method, port):
     }
 
 
+def drive(method, port):
+    """A connection to accounts at a provider, and the resource that uses them."""
+    at = f"http://127.0.0.1:{port}"
+    oauth = {
+        "issuer": at,
+        "client_id": "drive",
+        "authentication": method,
+        "scopes": ["openid", "email", "offline_access"],
+        "authorization_parameters": {"prompt": "consent"},
+        "account": {"of": "userinfo", "subject": "/sub", "label": "/name"},
+    }
+    connection = {
+        "name": "drive",
+        "owner": "lab",
+        "owner_level": "user",
+        "base_url": at,
+        "credential": {"oauth2": oauth},
+    }
+    route = {"methods": ["GET"], "path": "/**", "scopes": ["see"]}
+    resource = {
+        "name": "drive",
+        "owner": "lab",
+        "upstream": {"http": {"connection": "drive", "routes": [route]}},
+        "scopes": {"see": {"description": "see who you are there", "sensitivity": "read"}},
+        "default_scopes": ["see"],
+        "holders": {"staff": ["see"], "administrator": ["see"]},
+    }
+    return connection, resource
+
+
 def client(name, method, **more):
     return {"name": name, "agent": "worker", "method": method, "redirect_uris": CALLBACKS, **more}
 
@@ -37,6 +67,7 @@ def main():
     base = f"http://127.0.0.1:{port}"
     key = {"name": "key", "placement": {"header": {"name": "X-Api-Key"}}}
     grants = ["authorization_code", "refresh_token"]
+    accounts, their_resource = drive(*providers[0].split("="))
     document = {
         "trusted_issuers": [provider(*pair.split("=")) for pair in providers],
         "connections": [
@@ -46,7 +77,8 @@ def main():
                 "owner_level": "tenant",
                 "base_url": base,
                 "credential": {"api_key": {"parts": [key]}},
-            }
+            },
+            accounts,
         ],
         "resources": [
             {
@@ -60,9 +92,10 @@ def main():
                 "default_scopes": ["read", "write"],
                 "holders": {"staff": ["read", "write"], "administrator": ["read", "write"]},
                 "tools": {"add": ["read"], "echo": ["read"], "test_simple_text": ["write"]},
-            }
+            },
+            their_resource,
         ],
-        "agents": [{"name": "worker", "owner": "group:lab", "ceiling": {"fixture": ["read", "write"]}}],
+        "agents": [{"name": "worker", "owner": "group:lab", "ceiling": {"fixture": ["read", "write"], "drive": ["see"]}}],
         "clients": [
             client("public-app", "none", grant_types=grants),
             client("basic-app", "client_secret_basic", grant_types=grants),

@@ -63,6 +63,8 @@ impl People {
             "documents": format!("https://localhost:{}", ports.documents),
             "provider": METHODS.first(),
             "providers": METHODS,
+            "accounts": providers.first().and_then(|pair| pair.split_once('=')).map(|(_, port)| format!("http://127.0.0.1:{port}")),
+            "drive": format!("{issuer}/broker/drive"),
             "clients": clients(&applied),
             "keys": keys,
             "chancery": chancery()?,
@@ -145,6 +147,7 @@ fn settle(socket: &Path) -> Result<()> {
     for issuer in ["client-secret-basic", "client-secret-post"] {
         tell(socket, &["sign-in", "secret", issuer], PROVIDER_SECRET)?;
     }
+    tell(socket, &["connection", "secret", "drive"], PROVIDER_SECRET)?;
     let rule = ["registration", "rule", "local", "adopt", "--agent", "worker"];
     let hosts = ["--host", "127.0.0.1", "--host", "localhost"];
     tell(socket, &[rule.as_slice(), hosts.as_slice()].concat(), "")

@@ -114,13 +114,17 @@ fn shown(of_person: &AgentOfPerson) -> AgentShown {
 fn grant_shown(of_person: &GrantOfPerson) -> GrantShown {
     let spec = &of_person.grant.spec;
     let resource = of_person.resource.as_deref();
+    let place = match (&spec.resource, &spec.connection) {
+        (None, Some(connection)) => format!("your account at {connection}"),
+        (Some(_), _) | (None, None) => spec.place(),
+    };
     let scopes = spec
         .scopes
         .iter()
         .map(|scope| Shown::new(&words::scope(resource, scope)));
     GrantShown {
         id: of_person.grant.id.to_string(),
-        place: Shown::new(&spec.place()),
+        place: Shown::new(&place),
         uri: resource.map(|resource| Shown::new(resource.spec.uri.as_str())),
         scopes: scopes.collect(),
         given_by: if of_person.is_own {
