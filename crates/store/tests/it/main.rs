@@ -22,4 +22,6 @@ mod nouns;
 #[cfg(test)]
 mod postgres_engine;
 #[cfg(test)]
+mod postgres_tls;
+#[cfg(test)]
 mod sqlite_engine;
