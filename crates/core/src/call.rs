@@ -2,7 +2,7 @@
 //! plan of what may be done if policy permits.
 
 use crate::connected_account::OwnerId;
-use crate::connection::OwnerLevel;
+use crate::connection::{CredentialFlow, Handling, OwnerLevel};
 use crate::id::{
     AgentId, ClientId, ConnectedAccountId, ConnectionId, DecisionId, GrantId, ResourceId, TenantId, TokenId,
     UserId,
@@ -38,8 +38,8 @@ pub struct UsePlan {
     pub user: Option<UserId>,
     /// The token that it presented.
     pub token: TokenId,
-    /// Where it calls.
-    pub resource: ResourceId,
+    /// Where it calls; none where a credential is handed out.
+    pub resource: Option<ResourceId>,
     /// The connection that the call needs, if it needs one.
     pub connection: Option<ConnectionUse>,
     /// When the token was issued.
@@ -79,7 +79,7 @@ pub struct AccountUse {
 pub struct CallFacts {
     /// What is done.
     pub action: CallAction,
-    /// To what: a tool's or prompt's name, a document's URI, or `METHOD path`.
+    /// To what: a tool's or prompt's name, a document's URI, `METHOD path`, or a connection.
     pub target: String,
     /// The arguments that policies may read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -115,6 +115,8 @@ pub enum CallAction {
     Request,
     /// A session is opened, kept or ended, or what is there is listed: needs no scope of its own.
     OpenSession,
+    /// The credential of a connection is handed out: there is no resource, and what is done with it is not seen.
+    ReleaseCredential,
 }
 
 impl CallAction {
@@ -126,6 +128,7 @@ impl CallAction {
             Self::ReadResource => "read_resource",
             Self::Request => "request",
             Self::OpenSession => "open_session",
+            Self::ReleaseCredential => "release_credential",
         }
     }
 }
@@ -175,6 +178,15 @@ pub struct ConnectionFacts {
     pub account_owner: Option<String>,
     /// Whether a grant to this agent, for this principal, covers it.
     pub granted: bool,
+    /// Whether its credentials may ever be handed out.
+    #[serde(default)]
+    pub handling: Handling,
+    /// How its credentials are come by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<CredentialFlow>,
+    /// What the provider gave the account, where it says so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub scopes: BTreeSet<String>,
 }
 
 #[cfg(test)]

@@ -64,8 +64,28 @@ impl OwnerLevel {
     }
 }
 
+/// How a credential is come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialFlow {
+    /// Somebody set a key.
+    ApiKey,
+    /// A person agreed at an OAuth 2 provider (RFC 6749 §4.1).
+    AuthorizationCode,
+}
+
+impl CredentialFlow {
+    /// The word that policies compare.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ApiKey => "api_key",
+            Self::AuthorizationCode => "authorization_code",
+        }
+    }
+}
+
 /// What may happen to a credential.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Handling {
@@ -74,6 +94,16 @@ pub enum Handling {
     BrokerOnly,
     /// It may be handed to an agent that policy permits it to.
     Release,
+}
+
+impl Handling {
+    /// The word that policies compare.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BrokerOnly => "broker_only",
+            Self::Release => "release",
+        }
+    }
 }
 
 /// What credential a connection has.
@@ -99,6 +129,15 @@ impl CredentialKind {
             Self::None => "none",
             Self::ApiKey { .. } => "api_key",
             Self::Oauth2(_) => "oauth2",
+        }
+    }
+
+    /// How it is come by; nothing where there is none.
+    pub const fn flow(&self) -> Option<CredentialFlow> {
+        match self {
+            Self::None => None,
+            Self::ApiKey { .. } => Some(CredentialFlow::ApiKey),
+            Self::Oauth2(_) => Some(CredentialFlow::AuthorizationCode),
         }
     }
 

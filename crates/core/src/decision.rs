@@ -149,6 +149,8 @@ pub enum DenyReason {
     ConnectionNotGranted,
     /// There is no account that may be used at the connection.
     AccountMissing,
+    /// Policy does not permit the credential to be handed out.
+    ReleaseRefused,
     /// The arguments do not fit, or cannot be evaluated.
     ArgumentsRefused,
     /// Policy denies it now, and would permit it with a person's yes.

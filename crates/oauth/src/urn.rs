@@ -22,5 +22,7 @@ pub const JWT_BEARER_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-t
 pub const TOKEN_TYPE_ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// Token type of RFC 8693 §3: an OpenID Connect ID token.
 pub const TOKEN_TYPE_ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
+/// Token type of our own: a key that somebody set, which is no token of OAuth.
+pub const TOKEN_TYPE_API_KEY: &str = "urn:chancery:token-type:api_key";
 /// Token type of RFC 8693 §3: a JSON Web Token.
 pub const TOKEN_TYPE_JWT: &str = "urn:ietf:params:oauth:token-type:jwt";

@@ -5,7 +5,7 @@
 
 pub(crate) mod known;
 
-use crate::call_entities::Called;
+use crate::call_entities::{Called, Place};
 use crate::decide::{NeedsApproval, limited};
 use crate::entities::{self, FactError, Kind};
 use crate::hypothesis;
@@ -13,7 +13,8 @@ use crate::permit::UsePermit;
 use crate::set::PolicySet;
 use cedar_policy as cedar;
 use chancery_core::approval::Requirement;
-use chancery_core::call::{Obstacle, UsePlan, UseProposal};
+use chancery_core::call::{ConnectionFacts, Obstacle, UsePlan, UseProposal};
+use chancery_core::connection::Handling;
 use chancery_core::decision::{ActionRow, Decision, DecisionOutcome, DenyReason, ScopeRow};
 use chancery_core::proposal::Facts;
 use known::Known;
@@ -139,7 +140,10 @@ pub fn evaluate_use(set: &PolicySet, facts: &Facts) -> UseEvaluation {
     let call = known.call.row(set, &entities);
     let connection = known.connection.as_ref().map(|asked| asked.row(set, &entities));
     let connection_allowed = connection.as_ref().is_none_or(|row| row.allowed);
-    evaluation.reason = refusal(called, &evaluation.rows, call.allowed, connection_allowed);
+    evaluation.reason = match called.place {
+        Place::Resource(_) => refusal(called, &evaluation.rows, call.allowed, connection_allowed),
+        Place::Vault(connection) => release_refusal(connection, call.allowed),
+    };
     evaluation.actions.push(call);
     evaluation.actions.extend(connection);
     evaluation
@@ -179,8 +183,12 @@ impl PolicySet {
     }
 }
 
-/// The plan uses the connection that policy saw, and an account exactly if policy saw one.
+/// The plan is for a resource, or hands a credential out, as policy saw it; it uses the connection that policy saw, and
+/// an account exactly if policy saw one.
 fn fits(facts: &Facts, plan: &UsePlan) -> bool {
+    if facts.resource.is_some() != plan.resource.is_some() {
+        return false;
+    }
     let seen = facts.call.as_ref().and_then(|call| call.connection.as_ref());
     match (seen, &plan.connection) {
         (None, None) => true,
@@ -229,6 +237,22 @@ fn refusal(
     (!rows.iter().all(|row| row.given)).then_some(DenyReason::InsufficientScope)
 }
 
+/// Why a credential is not handed out, if it is not: one that never is comes first, for nothing that people could do
+/// would help.
+fn release_refusal(connection: &ConnectionFacts, is_allowed: bool) -> Option<DenyReason> {
+    let is_releasable = connection.handling == Handling::Release && connection.needs_account;
+    if !is_releasable {
+        return Some(DenyReason::ReleaseRefused);
+    }
+    if !connection.granted {
+        return Some(DenyReason::ConnectionNotGranted);
+    }
+    if connection.account_owner.is_none() {
+        return Some(DenyReason::AccountMissing);
+    }
+    (!is_allowed).then_some(DenyReason::ReleaseRefused)
+}
+
 /// One call's entities and context, for partial evaluation.
 struct Evaluator<'a> {
     set: &'a PolicySet,
@@ -250,13 +274,13 @@ impl Question {
     fn of_call(called: Called<'_>) -> Self {
         Self {
             action: called.call.action.as_str(),
-            target: format!("{}:{}", called.resource, called.call.target),
+            target: called.id(),
             resources: called.targets(),
         }
     }
 
     fn of_connection(called: Called<'_>) -> Option<Self> {
-        let name = called.call.connection.as_ref()?.name.as_str();
+        let name = called.used()?.name.as_str();
         Some(Self {
             action: "use_connection",
             target: name.to_owned(),

@@ -6,27 +6,52 @@ use chancery_core::call::{Argument, CallAction, CallFacts, ConnectionFacts};
 use chancery_core::name::Name;
 use chancery_core::proposal::Facts;
 use chancery_core::resource::Sensitivity;
+use chancery_core::scope::ScopeSet;
 use std::collections::{BTreeMap, HashMap};
 
-/// A call and the resource that it is made at.
+/// A call and the place that it is made at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Called<'a> {
     pub(crate) call: &'a CallFacts,
-    pub(crate) resource: &'a Name,
+    pub(crate) place: Place<'a>,
     facts: &'a Facts,
+}
+
+/// Where something is done with a token.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// At a resource that Chancery stands before.
+    Resource(&'a Name),
+    /// At Chancery itself, which hands out the credential of this connection.
+    Vault(&'a ConnectionFacts),
 }
 
 impl<'a> Called<'a> {
     pub(crate) fn of(facts: &'a Facts) -> Result<Self, FactError> {
-        let call = facts.call.as_ref();
-        let resource = facts.resource.as_ref();
-        match (call, resource) {
-            (Some(call), Some(resource)) => Ok(Self {
-                call,
-                resource: &resource.name,
-                facts,
-            }),
-            (Some(_) | None, Some(_) | None) => Err(FactError::of("a call without its target or resource")),
+        let broken = || FactError::of("a call without its target or resource");
+        let call = facts.call.as_ref().ok_or_else(broken)?;
+        let is_release = call.action == CallAction::ReleaseCredential;
+        let place = match (&facts.resource, &call.connection) {
+            (Some(resource), _) if !is_release => Place::Resource(&resource.name),
+            (None, Some(connection)) if is_release => Place::Vault(connection),
+            (Some(_) | None, _) => return Err(broken()),
+        };
+        Ok(Self { call, place, facts })
+    }
+
+    /// What policy is asked about: `resource:target`, or the connection.
+    pub(crate) fn id(&self) -> String {
+        match self.place {
+            Place::Resource(resource) => format!("{resource}:{}", self.call.target),
+            Place::Vault(connection) => connection.name.to_string(),
+        }
+    }
+
+    /// The connection that is used, and asked about besides.
+    pub(crate) fn used(&self) -> Option<&'a ConnectionFacts> {
+        match self.place {
+            Place::Resource(_) => self.call.connection.as_ref(),
+            Place::Vault(_) => None,
         }
     }
 
@@ -37,8 +62,9 @@ impl<'a> Called<'a> {
             CallAction::GetPrompt => Kind::Prompt,
             CallAction::ReadResource => Kind::Document,
             CallAction::Request | CallAction::OpenSession => Kind::Endpoint,
+            CallAction::ReleaseCredential => Kind::Connection,
         };
-        uid(kind, &format!("{}:{}", self.resource, self.call.target))
+        uid(kind, &self.id())
     }
 
     /// What is called, and everything that it is in.
@@ -51,12 +77,14 @@ impl<'a> Called<'a> {
     /// Every entity of the call, except its arguments.
     pub(crate) fn entities(&self) -> Result<Vec<Entity>, FactError> {
         let mut list = entities::issue_entities(self.facts)?;
-        let attributes = [
-            text("name", &self.call.target),
-            text("sensitivity", self.sensitivity().as_str()),
-        ];
-        let target = Entity::new_with_tags(self.target(), attributes, self.parents(), []);
-        list.push(target.map_err(FactError::of)?);
+        if matches!(self.place, Place::Resource(_)) {
+            let attributes = [
+                text("name", &self.call.target),
+                text("sensitivity", self.sensitivity().as_str()),
+            ];
+            let target = Entity::new_with_tags(self.target(), attributes, self.parents(), []);
+            list.push(target.map_err(FactError::of)?);
+        }
         if let Some(connection) = &self.call.connection {
             list.push(connection_entity(connection)?);
         }
@@ -70,10 +98,10 @@ impl<'a> Called<'a> {
 
     pub(crate) fn context(&self, with_now: bool) -> Result<Context, FactError> {
         let mut pairs = entities::caller(self.facts, with_now);
-        let parent = self.facts.limits.parent.as_ref();
-        let scopes = parent
-            .map(|parent| parent.scopes_at(self.resource))
-            .unwrap_or_default();
+        let scopes = match (&self.facts.limits.parent, self.place) {
+            (Some(parent), Place::Resource(resource)) => parent.scopes_at(resource),
+            (Some(_) | None, _) => ScopeSet::default(),
+        };
         let scopes = scopes.iter().map(|scope| Value::new_string(scope.to_string()));
         pairs.push(("scopes".to_owned(), Value::new_set(scopes)));
         pairs.push(("arguments".to_owned(), named(ID)?));
@@ -99,7 +127,10 @@ impl<'a> Called<'a> {
 
     /// The resource, and every scope that the target needs.
     fn parents(&self) -> Vec<EntityUid> {
-        let mut parents = vec![uid(Kind::Resource, self.resource.as_str())];
+        let Place::Resource(resource) = self.place else {
+            return Vec::new();
+        };
+        let mut parents = vec![uid(Kind::Resource, resource.as_str())];
         for (resource, scopes) in &self.facts.scopes {
             parents.extend(scopes.keys().map(|scope| entities::scope_uid(resource, scope)));
         }
@@ -137,7 +168,16 @@ pub(crate) fn named(id: &str) -> Result<Value, FactError> {
 }
 
 fn connection_entity(connection: &ConnectionFacts) -> Result<Entity, FactError> {
-    let mut attributes = vec![text("owner_level", connection.owner_level.as_str())];
+    let scopes = connection
+        .scopes
+        .iter()
+        .map(|scope| Value::new_string(scope.clone()));
+    let mut attributes = vec![
+        text("owner_level", connection.owner_level.as_str()),
+        text("handling", connection.handling.as_str()),
+        ("scopes".to_owned(), Value::new_set(scopes)),
+    ];
+    attributes.extend(connection.flow.map(|flow| text("flow", flow.as_str())));
     attributes.extend(
         connection
             .account_owner

@@ -187,6 +187,11 @@ fn describe(reason: DenyReason, decision: &Decision) -> String {
              what changed and accept its new manifest"
                 .to_owned()
         }
+        DenyReason::ReleaseRefused => {
+            "the credential is not handed out: the connection's `handling` is not `release`, it has none, or policy \
+             does not permit `release_credential`; calls can go through the broker or gateway instead"
+                .to_owned()
+        }
         DenyReason::ConnectionRefused => "policy does not permit `use_connection`".to_owned(),
         DenyReason::ConnectionNotGranted => {
             format!("no grant lets {agent} use the connection for this principal; grant it with `connection`")

@@ -218,6 +218,7 @@ fn reason(reason: DenyReason) -> &'static str {
         DenyReason::CallRefused => "call_refused",
         DenyReason::NotMapped => "not_mapped",
         DenyReason::ManifestNotAccepted => "manifest_not_accepted",
+        DenyReason::ReleaseRefused => "release_refused",
         DenyReason::ConnectionRefused => "connection_refused",
         DenyReason::ConnectionNotGranted => "connection_not_granted",
         DenyReason::AccountMissing => "account_missing",

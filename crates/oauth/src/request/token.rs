@@ -50,6 +50,8 @@ pub enum GrantRequest {
         subject_token: Secret<String>,
         /// What kind it is.
         subject_token_type: SubjectTokenType,
+        /// What kind of token is asked for, if that is said.
+        requested_token_type: Option<RequestedTokenType>,
     },
     /// RFC 7523 §2.1: a trusted issuer's assertion about a person.
     JwtBearer {
@@ -77,6 +79,17 @@ pub enum SubjectTokenType {
     IdToken,
     /// Any signed token about a person of a trusted issuer.
     Jwt,
+}
+
+/// The kinds of token that may be asked for: a closed list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestedTokenType {
+    /// An access token, of ours or of a provider.
+    AccessToken,
+    /// The same, where it is one of ours.
+    Jwt,
+    /// A key that somebody set for a connection.
+    ApiKey,
 }
 
 /// Where a token will be used.
@@ -176,19 +189,24 @@ fn exchange(form: &mut Parameters) -> Result<GrantRequest, OAuthError> {
             "actor_token is not taken: the actor is the authenticated client",
         ));
     }
-    if form
-        .take("requested_token_type")
-        .is_some_and(|kind| kind != urn::TOKEN_TYPE_ACCESS_TOKEN && kind != urn::TOKEN_TYPE_JWT)
-    {
-        return Err(OAuthError::invalid_request(
-            "this requested_token_type is not supported",
-        ));
-    }
+    let requested = form.take("requested_token_type");
+    let requested_token_type = match requested.as_deref() {
+        None => None,
+        Some(urn::TOKEN_TYPE_ACCESS_TOKEN) => Some(RequestedTokenType::AccessToken),
+        Some(urn::TOKEN_TYPE_JWT) => Some(RequestedTokenType::Jwt),
+        Some(urn::TOKEN_TYPE_API_KEY) => Some(RequestedTokenType::ApiKey),
+        Some(_) => return Err(UNSUPPORTED_TYPE),
+    };
     Ok(GrantRequest::TokenExchange {
         subject_token,
         subject_token_type,
+        requested_token_type,
     })
 }
+
+/// The answer to a token type that is not given here.
+pub const UNSUPPORTED_TYPE: OAuthError =
+    OAuthError::invalid_request("this requested_token_type is not supported");
 
 /// One audience per token: at most one `resource` or `audience`.
 pub(super) fn target(form: &mut Parameters) -> Result<TargetRequest, OAuthError> {

@@ -3,7 +3,7 @@ use crate::explain::explain;
 use chancery_core::assurance::{AgentAssurance, UserAssurance};
 use chancery_core::call::{AccountUse, Argument, CallAction, CallFacts, ConnectionFacts, ConnectionUse};
 use chancery_core::connected_account::OwnerId;
-use chancery_core::connection::OwnerLevel;
+use chancery_core::connection::{CredentialFlow, Handling, OwnerLevel};
 use chancery_core::id::{
     AgentId, ClientId, ConnectedAccountId, ConnectionId, DecisionId, Id as _, ResourceId, TenantId, TokenId,
 };
@@ -110,6 +110,9 @@ fn github() -> ConnectionFacts {
         needs_account: true,
         account_owner: Some("tenant".to_owned()),
         granted: true,
+        handling: Handling::BrokerOnly,
+        flow: Some(CredentialFlow::ApiKey),
+        scopes: BTreeSet::new(),
     }
 }
 
@@ -121,7 +124,7 @@ fn plan(facts: &Facts) -> UsePlan {
         client: ClientId::from_bytes([3; 16]),
         user: None,
         token: TokenId::from_bytes([4; 16]),
-        resource: ResourceId::from_bytes([5; 16]),
+        resource: facts.resource.as_ref().map(|_| ResourceId::from_bytes([5; 16])),
         connection: connection.map(|connection| ConnectionUse {
             connection: ConnectionId::from_bytes([6; 16]),
             account: connection.account_owner.as_ref().map(|_| AccountUse {
@@ -282,6 +285,139 @@ fn a_connection_needs_a_grant_an_account_and_a_policy() {
     let refused = decision(&set, through(github()));
     assert_eq!(refused.reason, Some(DenyReason::ConnectionRefused));
     assert_eq!(refused.actions[1].policies, ["no"]);
+}
+
+/// The agent `bot` asks for the credential of a connection.
+fn release(change: impl FnOnce(&mut ConnectionFacts)) -> Facts {
+    let mut connection = ConnectionFacts {
+        handling: Handling::Release,
+        ..github()
+    };
+    change(&mut connection);
+    let mut facts = through(connection);
+    facts.resource = None;
+    facts.scopes = BTreeMap::new();
+    facts.limits.parent = None;
+    let call = facts.call.as_mut().unwrap();
+    call.action = CallAction::ReleaseCredential;
+    call.target = "github".to_owned();
+    call.host = Some("api.github.com".to_owned());
+    facts
+}
+
+#[test]
+fn a_credential_is_handed_out_by_an_action_of_its_own() {
+    let permitted = decision(&default_set(), release(|_| ()));
+    assert_eq!(permitted.reason, None);
+    assert_eq!(permitted.actions.len(), 1);
+    assert_eq!(
+        (&*permitted.actions[0].action, &*permitted.actions[0].target),
+        ("release_credential", "github")
+    );
+    // Whoever may use it may not have it by that.
+    let set = set_with(
+        r#"@id("no") forbid (principal is Agent, action == Action::"release_credential", resource == Connection::"github");"#,
+    );
+    assert_eq!(reason(&set, release(|_| ())), Some(DenyReason::ReleaseRefused));
+    assert_eq!(reason(&set, through(github())), None);
+    let only_use = r#"@id("use") permit (principal is Agent, action == Action::"use_connection", resource is Connection);"#;
+    let only_use = PolicySet::compile(only_use).unwrap();
+    assert_eq!(
+        reason(&only_use, release(|_| ())),
+        Some(DenyReason::ReleaseRefused)
+    );
+}
+
+#[test]
+fn no_policy_hands_out_what_is_for_the_broker_only() {
+    let all = PolicySet::compile(r#"@id("all") permit (principal, action, resource);"#).unwrap();
+    let refused = decision(&all, release(|c| c.handling = Handling::BrokerOnly));
+    assert_eq!(refused.reason, Some(DenyReason::ReleaseRefused));
+    assert_eq!(
+        refused.actions[0].policies,
+        ["floor:a-credential-is-handed-out-only-where-its-connection-says-so"]
+    );
+    assert_eq!(reason(&all, release(|_| ())), None);
+}
+
+#[test]
+fn a_credential_is_handed_out_under_a_grant_and_where_there_is_one() {
+    let refused = |change: fn(&mut ConnectionFacts)| reason(&default_set(), release(change));
+    assert_eq!(
+        refused(|c| c.granted = false),
+        Some(DenyReason::ConnectionNotGranted)
+    );
+    assert_eq!(
+        refused(|c| c.account_owner = None),
+        Some(DenyReason::AccountMissing)
+    );
+    assert_eq!(
+        refused(|c| (c.needs_account, c.account_owner) = (false, None)),
+        Some(DenyReason::ReleaseRefused)
+    );
+}
+
+#[test]
+fn policies_see_flow_scopes_and_host_of_what_is_handed_out() {
+    let set = set_with(
+        r#"@id("ours") forbid (principal is Agent, action == Action::"release_credential", resource is Connection)
+           unless { resource has flow && resource.flow == "authorization_code" && resource.scopes.contains("repo")
+                    && context has host && context.host == "api.github.com" && !(context has path) };"#,
+    );
+    assert_eq!(reason(&set, release(|_| ())), Some(DenyReason::ReleaseRefused));
+    let seen = release(|c| {
+        c.flow = Some(CredentialFlow::AuthorizationCode);
+        c.scopes.insert("repo".to_owned());
+    });
+    assert_eq!(reason(&set, seen), None);
+}
+
+#[test]
+fn a_yes_can_be_asked_for_before_a_credential_is_handed_out() {
+    let set = set_with(
+        r#"@id("ask") forbid (principal is Agent, action == Action::"release_credential", resource is Connection)
+           unless { context has approval };"#,
+    );
+    let facts = release(|_| ());
+    let plan = plan(&facts);
+    let proposal = UseProposal {
+        decision: DecisionId::from_bytes([9; 16]),
+        facts,
+        plan,
+    };
+    assert!(matches!(decide_use(&set, proposal), UseVerdict::NeedsApproval(_)));
+}
+
+/// A permit to call does not hand anything out, and the other way round.
+#[test]
+fn a_plan_for_something_else_than_policy_saw_is_refused() {
+    let refused = |facts: Facts, plan: UsePlan| {
+        let proposal = UseProposal {
+            decision: DecisionId::from_bytes([9; 16]),
+            facts,
+            plan,
+        };
+        assert!(matches!(
+            decide_use(&default_set(), proposal),
+            UseVerdict::Deny(_)
+        ));
+    };
+    let (used, released) = (through(github()), release(|_| ()));
+    refused(used.clone(), plan(&released));
+    refused(released.clone(), plan(&used));
+    // An action without its place, or in another's.
+    let mut lost = released;
+    lost.resource.clone_from(&used.resource);
+    assert_eq!(
+        evaluate_use(&default_set(), &lost).reason,
+        Some(DenyReason::CallRefused)
+    );
+    let mut lost = used;
+    lost.resource = None;
+    assert_eq!(
+        evaluate_use(&default_set(), &lost).reason,
+        Some(DenyReason::CallRefused)
+    );
 }
 
 /// Facts that policy saw and the plan that would be carried out are about the same connection.

@@ -70,7 +70,8 @@ pub fn of_call(decision: &Decision, plan: &UsePlan, chain: Vec<ChainLink>, call:
         resource: facts
             .resource
             .as_ref()
-            .map(|resource| party(plan.resource, &resource.name)),
+            .zip(plan.resource)
+            .map(|(resource, id)| party(id, &resource.name)),
         connection: connection.map(|(facts, used)| party::<ConnectionId>(used.connection, &facts.name)),
         call: Some(call),
         sensitivity: sensitivity(facts, &scopes),

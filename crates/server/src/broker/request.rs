@@ -249,7 +249,7 @@ async fn decided(
         outgoing.body = InboundBody::of(bytes);
         call
     });
-    match settle(app, served, caller, (*needed, call), now).await? {
+    match settle(app, served, &caller.chain, (*needed, call), now).await? {
         Settled::Permitted(permit) => Ok((permit, outgoing)),
         Settled::Refused(decision, None) => Err(Rejection::Denied(decision, resource)),
         Settled::Refused(decision, Some(why)) => Err(Rejection::Unaskable(decision, why)),

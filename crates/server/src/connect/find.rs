@@ -82,6 +82,12 @@ pub async fn connection(
             needs_account: !connection.spec.credential.parts().is_empty(),
             account_owner: account.as_ref().map(|(account, _)| account.spec.owner.as_key()),
             granted: !grants.is_empty(),
+            handling: connection.spec.handling,
+            flow: connection.spec.credential.flow(),
+            scopes: account
+                .as_ref()
+                .map(|(account, _)| account.spec.scopes.clone())
+                .unwrap_or_default(),
         },
         usage: ConnectionUse {
             connection: connection.id,

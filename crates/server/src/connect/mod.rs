@@ -19,6 +19,7 @@ pub mod preset;
 pub mod propose;
 pub mod provider;
 pub mod refresh;
+pub mod release;
 mod tokens;
 
 use crate::setup::sha256;

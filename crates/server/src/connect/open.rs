@@ -26,6 +26,8 @@ pub struct OpenedCredential {
 /// One part of an opened credential.
 #[derive(Debug)]
 pub struct OpenedPart {
+    /// What it is called.
+    pub name: Name,
     /// Where it goes.
     pub placement: Placement,
     /// What goes there.
@@ -36,6 +38,11 @@ impl OpenedCredential {
     /// The parts. None if the connection has no credential.
     pub fn parts(&self) -> &[OpenedPart] {
         &self.parts
+    }
+
+    /// The same, to hand them out.
+    pub(super) fn into_parts(self) -> Vec<OpenedPart> {
+        self.parts
     }
 }
 
@@ -163,6 +170,7 @@ fn placed(connection: &Connection, content: &Secret<Vec<u8>>) -> Result<OpenedCr
             .remove(&part.name)
             .ok_or_else(|| Failure::Internal("a sealed credential lacks a part".to_owned()))?;
         parts.push(OpenedPart {
+            name: part.name.clone(),
             placement: part.placement.clone(),
             value,
         });

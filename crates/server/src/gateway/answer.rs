@@ -144,6 +144,7 @@ fn sentence(decision: &Decision, resource: &Resource) -> String {
             | DenyReason::BudgetUsedUp
             | DenyReason::NotMapped
             | DenyReason::InsufficientScope
+            | DenyReason::ReleaseRefused
             | DenyReason::NothingLeft
             | DenyReason::DelegationRefused
             | DenyReason::AgentTokenRefused

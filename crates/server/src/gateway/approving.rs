@@ -5,10 +5,10 @@ use crate::app::App;
 use crate::approve::request::{self, Unaskable};
 use crate::approve::{call as approving, sealed};
 use crate::error::Failure;
-use crate::gateway::caller::Caller;
 use crate::gateway::decision::{self, Decided};
 use crate::tenants::Served;
 use chancery_core::actor::ChainLink;
+use chancery_core::agent::Agent;
 use chancery_core::approval::AskedCall;
 use chancery_core::call::{UsePlan, UseProposal};
 use chancery_core::decision::Decision;
@@ -22,6 +22,7 @@ use chancery_oauth::error::AwaitedApproval;
 use chancery_policy::{NeedsApproval, UsePermit, UseVerdict, decide_use};
 use chancery_store::{Outcome, approval};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// What came of a call that needs a yes.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ pub struct Awaited {
 pub async fn settle(
     app: &App,
     served: &Served,
-    caller: &Caller,
+    chain: &[Arc<Agent>],
     (needed, call): (NeedsApproval<UsePlan>, Result<AskedCall, Unaskable>),
     now: Timestamp,
 ) -> Result<Settled, Failure> {
@@ -60,11 +61,11 @@ pub async fn settle(
         Ok(call) => call,
         Err(why) => return refuse(app, served, needed, why).await,
     };
-    let link = |agent: &std::sync::Arc<chancery_core::agent::Agent>| ChainLink {
+    let link = |agent: &Arc<Agent>| ChainLink {
         id: agent.id,
         name: agent.name.clone(),
     };
-    let chain: Vec<ChainLink> = caller.chain.iter().map(link).collect();
+    let chain: Vec<ChainLink> = chain.iter().map(link).collect();
     if let Some(yes) = approving::find(app, served, &needed, (&chain, &call), now).await? {
         return with_yes(app, served, needed, yes, now).await;
     }

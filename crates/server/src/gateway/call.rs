@@ -278,7 +278,7 @@ async fn targeted(
     let decision = match decide_proposed(app, served, caller, asked, now).await? {
         Decided::Permitted(permit) => return Ok((permit, body)),
         Decided::Refused(decision) => decision,
-        Decided::NeedsYes(needed) => match settle(app, served, caller, (*needed, call), now).await? {
+        Decided::NeedsYes(needed) => match settle(app, served, &caller.chain, (*needed, call), now).await? {
             Settled::Permitted(permit) => return Ok((permit, body)),
             Settled::Refused(decision, _) => decision,
             Settled::Awaits(awaited) => {
@@ -363,7 +363,7 @@ pub(super) async fn permitted(
         Decided::NeedsYes(needed) => match settle(
             app,
             served,
-            &entered.caller,
+            &entered.caller.chain,
             (*needed, Err(Unaskable::Hidden)),
             entered.now,
         )

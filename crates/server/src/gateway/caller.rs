@@ -97,6 +97,25 @@ pub async fn verify(
     Ok(found.ok_or(Unauthenticated::Invalid))
 }
 
+/// The holder of a token: everything that it refers to, but for where it calls.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// The token that was presented.
+    pub token: Arc<OwnToken>,
+    /// What it hangs on, at the versions at which it was found current.
+    pub guards: Vec<Guard>,
+    /// The agent that holds the token.
+    pub agent: Arc<Agent>,
+    /// The live parent of that agent.
+    pub blueprint: Option<Arc<Blueprint>>,
+    /// The client that the token was issued to.
+    pub client: Arc<Client>,
+    /// The person behind it.
+    pub user: Option<Arc<User>>,
+    /// The agents behind it, the calling one first.
+    pub chain: Vec<Arc<Agent>>,
+}
+
 /// Loads what the token refers to. `None` if any of it is gone.
 async fn behind(
     app: &App,
@@ -104,8 +123,33 @@ async fn behind(
     own: own::OwnInForce,
     resource: Arc<Resource>,
 ) -> Result<Option<Caller>, Failure> {
+    let Some(holder) = holder(app, tenant, own).await? else {
+        return Ok(None);
+    };
+    let mut guards = holder.guards;
+    push(
+        &mut guards,
+        chancery_oauth::authentication::guard(Noun::Resource, &*resource),
+    );
+    Ok(Some(Caller {
+        token: holder.token,
+        guards,
+        resource,
+        agent: holder.agent,
+        blueprint: holder.blueprint,
+        client: holder.client,
+        user: holder.user,
+        chain: holder.chain,
+    }))
+}
+
+/// The holder of a token of ours in force. `None` if anything that it refers to is gone.
+///
+/// # Errors
+/// The database's.
+pub async fn holder(app: &App, tenant: TenantId, own: own::OwnInForce) -> Result<Option<Holder>, Failure> {
     let directory = &app.directory;
-    let own::OwnInForce { token, mut guards } = own;
+    let own::OwnInForce { token, guards } = own;
     let mut chain = Vec::with_capacity(token.actors.len() + 1);
     for id in &token.actors {
         chain.extend(directory.agents.find(tenant, *id).await?);
@@ -132,14 +176,9 @@ async fn behind(
             None => return Ok(None),
         },
     };
-    push(
-        &mut guards,
-        chancery_oauth::authentication::guard(Noun::Resource, &*resource),
-    );
-    Ok(Some(Caller {
+    Ok(Some(Holder {
         token,
         guards,
-        resource,
         agent,
         blueprint,
         client,
@@ -149,7 +188,7 @@ async fn behind(
 }
 
 /// Adds a guard unless the row is guarded already.
-pub(super) fn push(guards: &mut Vec<Guard>, guard: Guard) {
+pub(crate) fn push(guards: &mut Vec<Guard>, guard: Guard) {
     if !guards
         .iter()
         .any(|known| (known.noun, known.id) == (guard.noun, guard.id))

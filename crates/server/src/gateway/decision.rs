@@ -75,7 +75,10 @@ pub async fn decide_proposed(
 }
 
 /// One attempt; `None` when a guard failed.
-async fn attempt(
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn attempt(
     app: &App,
     served: &Served,
     mut proposal: UseProposal,
@@ -192,7 +195,11 @@ pub fn ended(
         kind: EventKind::CallEnded,
         outcome,
         actor: actor(plan),
-        ids: vec![("resource", plan.resource.to_string())],
+        ids: plan
+            .resource
+            .iter()
+            .map(|resource| ("resource", resource.to_string()))
+            .collect(),
         decision: Some(decision),
         parts: vec![Part {
             name: "end",
@@ -231,10 +238,8 @@ fn forget(app: &App, tenant: TenantId, plan: &UsePlan) {
 const BUDGET: &str = "budget";
 
 fn event(plan: &UsePlan, decision: &Decision, outcome: EventOutcome) -> Result<Event, Failure> {
-    let mut ids = vec![
-        ("token", plan.token.to_string()),
-        ("resource", plan.resource.to_string()),
-    ];
+    let mut ids = vec![("token", plan.token.to_string())];
+    ids.extend(plan.resource.map(|resource| ("resource", resource.to_string())));
     ids.extend(
         plan.lineage
             .first::<GrantId>(Noun::Grant)

@@ -183,7 +183,7 @@ fn plan(tenant: TenantId, caller: &Caller, grants: &[Arc<Grant>], now: Timestamp
         client: caller.client.id,
         user: caller.user.as_ref().map(|user| user.id),
         token: caller.token.id,
-        resource: caller.resource.id,
+        resource: Some(caller.resource.id),
         connection: None,
         issued_at: caller.token.issued_at,
         now,

@@ -72,6 +72,8 @@ pub enum Fault {
     Revoked,
     /// A fault of ours.
     Internal,
+    /// A credential was to be handed out and was not.
+    Unreleased,
 }
 
 impl Fault {
@@ -86,6 +88,7 @@ impl Fault {
             Self::ClientGone => "client_gone",
             Self::Revoked => "revoked",
             Self::Internal => "internal",
+            Self::Unreleased => "not_handed_out",
         }
     }
 }

@@ -123,7 +123,9 @@ fn rejected(fault: Fault) -> Rejection {
         Fault::TooLarge => "the answer of the server is too long",
         Fault::Foreign => "the server answered what was not asked",
         Fault::Broken | Fault::ClientGone => "the server broke off",
-        Fault::Revoked | Fault::Internal | Fault::RequestTooLarge => "the answer could not be handed on",
+        Fault::Revoked | Fault::Internal | Fault::RequestTooLarge | Fault::Unreleased => {
+            "the answer could not be handed on"
+        }
     })
 }
 

@@ -12,7 +12,9 @@ pub(super) fn decided(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> S
     let agent = at(&["decision", "facts", "agent", "name"]).unwrap_or(actor);
     let resource = at(&["decision", "facts", "resource", "name"]).unwrap_or("a resource");
     let target = at(&["decision", "facts", "call", "target"]).unwrap_or("something");
+    let connection = at(&["decision", "facts", "call", "connection", "name"]);
     let what = match at(&["decision", "facts", "call", "action"]) {
+        Some("release_credential") => format!("have the credential of {target}"),
         Some("call_tool") => format!("call tool {target} of {resource}"),
         Some("get_prompt") => format!("get prompt {target} of {resource}"),
         Some("read_resource") => format!("read {target} of {resource}"),
@@ -28,9 +30,12 @@ pub(super) fn decided(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> S
     } else {
         String::new()
     };
-    let with = at(&["decision", "facts", "call", "connection", "name"])
-        .map(|connection| format!(" with the credential of {connection}"))
-        .unwrap_or_default();
+    let is_release = at(&["decision", "facts", "call", "action"]) == Some("release_credential");
+    let with = match connection {
+        Some(_) if is_release => ", which LEFT Chancery".to_owned(),
+        Some(connection) => format!(" with the credential of {connection}"),
+        None => String::new(),
+    };
     let is_permitted = leaf.content().outcome == EventOutcome::Ok;
     let policies = deciding(parts, is_permitted);
     let by = if policies.is_empty() {
@@ -49,7 +54,9 @@ pub(super) fn decided(leaf: &Leaf, parts: &Map<String, Value>, actor: &str) -> S
 pub(super) fn whole(call: &Call) -> String {
     let (agent, resource) = (&call.agent, &call.resource);
     let target = call.target.as_deref().unwrap_or("something that was erased");
+    let is_release = call.action.as_deref() == Some("release_credential");
     let what = match call.action.as_deref() {
+        Some("release_credential") => format!("asked for the credential of {target}"),
         Some("call_tool") => format!("called {target} on {resource}"),
         Some("get_prompt") => format!("asked {resource} for the prompt {target}"),
         Some("read_resource") => format!("read {target} of {resource}"),
@@ -62,6 +69,8 @@ pub(super) fn whole(call: &Call) -> String {
         .map(|user| format!(" for {user}"))
         .unwrap_or_default();
     let how = match (call.outcome, &call.reason, &call.end) {
+        ("permitted", _, None) if is_release => "permitted, and it LEFT".to_owned(),
+        ("permitted", _, Some(_)) if is_release => "permitted, and it did not leave".to_owned(),
         ("permitted", _, Some(end)) => format!("permitted, {}", how_it_ended(end)),
         ("permitted", _, None) => "permitted, not ended yet".to_owned(),
         (_, Some(reason), _) => format!("refused ({})", reason.replace('_', " ")),

@@ -67,7 +67,7 @@ pub struct Call {
     pub user: Option<String>,
     /// The resource.
     pub resource: String,
-    /// `call_tool`, `get_prompt`, `read_resource`, `open_session`, `http_request`.
+    /// `call_tool`, `get_prompt`, `read_resource`, `open_session`, `request`, `release_credential`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
     /// The tool, prompt, document or request; absent where it was erased.
@@ -270,6 +270,7 @@ fn call(entry: &Entry, end: Option<End>, names: &Names) -> Call {
         user: told(&["user", "name"]).or_else(|| known("user")),
         resource: told(&["resource", "name"])
             .or_else(|| known("resource"))
+            .or_else(|| told(&["call", "connection", "name"]))
             .unwrap_or_else(|| "a resource".to_owned()),
         action: told(&["call", "action"]),
         target: told(&["call", "target"]),

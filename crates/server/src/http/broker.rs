@@ -1,6 +1,7 @@
 //! The broker's endpoint, `{base}/broker/{connection}/…`.
 
 use crate::app::App;
+use crate::approve::request::Unaskable;
 use crate::broker::request::{self, Answer, BodyError, InboundBody, Incoming, Rejection};
 use crate::gateway::approving::Awaited;
 use crate::gateway::caller::Unauthenticated;
@@ -14,7 +15,7 @@ use axum::http::header::{CACHE_CONTROL, RETRY_AFTER, UPGRADE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use chancery_core::decision::DenyReason;
+use chancery_core::decision::{Decision, DenyReason};
 use chancery_core::scope::ScopeSet;
 use chancery_mcp::challenge::Refusal;
 use futures_util::{TryStreamExt as _, stream};
@@ -118,14 +119,7 @@ fn rejected(served: &Served, connection: &str, rejection: Rejection) -> Response
                 .into_response()
         }
         Rejection::Awaits(awaited) => waits(&awaited),
-        Rejection::Unaskable(decision, why) => {
-            let text = format!(
-                "policy permits this request only with a person's yes, and nobody can be asked: {why}"
-            );
-            Problem::new(StatusCode::FORBIDDEN, "not_approvable", text)
-                .with_hint(format!("chancery why {}", decision.id))
-                .respond_with(json!({ "decision": decision.id }))
-        }
+        Rejection::Unaskable(decision, why) => unaskable(&decision, why),
         Rejection::Body(error) => {
             Problem::new(StatusCode::BAD_REQUEST, "body", error.to_string()).into_response()
         }
@@ -148,7 +142,7 @@ fn rejected(served: &Served, connection: &str, rejection: Rejection) -> Response
 }
 
 /// A request that waits for a person's yes: where they give it, and when to make the same request again.
-fn waits(awaited: &Awaited) -> Response {
+pub(super) fn waits(awaited: &Awaited) -> Response {
     let (approval, decision) = (&awaited.approval, awaited.decision.id);
     let mut members = json!({
         "auth_req_id": awaited.id, "approval_uri": approval.approval_uri, "interval": approval.interval,
@@ -161,6 +155,15 @@ fn waits(awaited: &Awaited) -> Response {
     Problem::new(StatusCode::FORBIDDEN, "approval_required", text)
         .with_hint("once somebody approved it at `approval_uri`, make the very same request again")
         .respond_with(members)
+}
+
+/// A request that needs a yes which nobody can be asked for.
+pub(super) fn unaskable(decision: &Decision, why: Unaskable) -> Response {
+    let text =
+        format!("policy permits this request only with a person's yes, and nobody can be asked: {why}");
+    Problem::new(StatusCode::FORBIDDEN, "not_approvable", text)
+        .with_hint(format!("chancery why {}", decision.id))
+        .respond_with(json!({ "decision": decision.id }))
 }
 
 fn refused(served: &Served, connection: &str, refusal: Refusal, scopes: &ScopeSet) -> Response {

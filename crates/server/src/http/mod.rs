@@ -16,6 +16,7 @@ pub mod registration;
 pub mod source;
 pub mod tenant;
 pub mod test_mode;
+pub mod vault;
 
 use crate::app::App;
 use axum::Router;
@@ -57,6 +58,7 @@ pub fn router(app: Arc<App>) -> Router {
         )
         .route("/broker/{connection}", any(broker::endpoint))
         .route("/broker/{connection}/{*path}", any(broker::endpoint))
+        .route("/vault/{connection}", post(vault::release))
         .route("/log/checkpoint", get(api::audit::checkpoint))
         .route("/log/tile/{*path}", get(api::audit::tile))
         .nest("/api/v1", api::router(app.clone()))

@@ -7,7 +7,7 @@ use crate::http::pages::has_pages;
 use crate::http::source::RequestSource;
 use crate::http::tenant::RequestTenant;
 use crate::issue::userinfo::{self, UserInfo};
-use crate::issue::{introspect as introspection, revoke as revocation, token as issuing};
+use crate::issue::{credential, introspect as introspection, revoke as revocation, token as issuing};
 use crate::registration;
 use crate::tenants::Served;
 use axum::body::Bytes;
@@ -31,7 +31,7 @@ pub async fn token(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let mut grant = "none";
+    let (mut grant, mut decides) = ("none", "issue_token");
     let answer = async {
         let request = TokenRequest::parse(form(&headers)?, &whole(body)?)?;
         grant = match &request.grant {
@@ -43,10 +43,14 @@ pub async fn token(
             GrantRequest::AuthorizationCode { .. } => "authorization_code",
             GrantRequest::RefreshToken { .. } => "refresh_token",
         };
+        if let Some(connection) = credential::connection(&served, &request) {
+            decides = "release_credential";
+            return credential::exchange(&app, &served, (&request, connection), source).await;
+        }
         issuing::token(&app, &served, &request, source).await
     };
     let answer = answer.await;
-    count(&app, grant, answer.as_ref().err());
+    count(&app, (grant, decides), answer.as_ref().err());
     respond(
         &served,
         &headers,
@@ -54,13 +58,13 @@ pub async fn token(
     )
 }
 
-fn count(app: &App, grant: &'static str, failure: Option<&Failure>) {
+fn count(app: &App, (grant, decides): (&'static str, &'static str), failure: Option<&Failure>) {
     let error = failure.map(Failure::to_oauth);
     let code = error.as_ref().map_or("none", |error| error.code.as_str());
     app.metrics.token_request(grant, code);
     let is_decided = error.as_ref().is_none_or(|error| error.decision.is_some());
     if is_decided {
-        app.metrics.decided_with("issue_token", error.is_none(), code);
+        app.metrics.decided_with(decides, error.is_none(), code);
     }
 }
 

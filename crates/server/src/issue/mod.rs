@@ -6,6 +6,7 @@ mod asking;
 mod assertion;
 pub mod authenticate;
 mod client_key;
+pub mod credential;
 pub mod details;
 mod device;
 pub mod flood;

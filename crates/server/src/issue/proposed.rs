@@ -23,7 +23,7 @@ use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_oauth::grant::jwt_bearer::{self, AssertedUser};
 use chancery_oauth::grant::token_exchange::SubjectToken;
 use chancery_oauth::grant::{RequestContext, client_credentials, token_exchange};
-use chancery_oauth::request::token::{GrantRequest, TokenRequest};
+use chancery_oauth::request::token::{GrantRequest, RequestedTokenType, TokenRequest, UNSUPPORTED_TYPE};
 use chancery_policy::decide::evaluate;
 use chancery_store::Statement;
 
@@ -109,6 +109,7 @@ pub(super) async fn propose(
         GrantRequest::TokenExchange {
             subject_token,
             subject_token_type,
+            ..
         } => {
             let found = subject::find(app, served, subject_token, *subject_token_type, now).await?;
             exchanged(app, request, client, found, context).await
@@ -159,6 +160,13 @@ async fn exchanged(
     found: Found,
     context: RequestContext<'_>,
 ) -> Result<Proposed, Failure> {
+    if let GrantRequest::TokenExchange {
+        requested_token_type: Some(RequestedTokenType::ApiKey),
+        ..
+    } = &request.grant
+    {
+        return Err(UNSUPPORTED_TYPE.into());
+    }
     let (tenant, scope) = (context.tenant.id, request.scope.as_deref());
     let subject = &found.subject;
     let target = target::find(app, tenant, &request.target).await?;

@@ -181,6 +181,7 @@ fn refusal(decision: &Decision, base: &str) -> OAuthError {
             | DenyReason::NotMapped
             | DenyReason::ManifestNotAccepted
             | DenyReason::ConnectionRefused
+            | DenyReason::ReleaseRefused
             | DenyReason::ConnectionNotGranted
             | DenyReason::AccountMissing
             | DenyReason::ArgumentsRefused

@@ -119,7 +119,7 @@ async fn proposal(estate: &Estate, connection: &str, user: Option<&str>) -> Opti
             client: ClientId::from_bytes([1; 16]),
             user: user.map(|user| user.id),
             token: TokenId::from_bytes([2; 16]),
-            resource: ResourceId::from_bytes([3; 16]),
+            resource: Some(ResourceId::from_bytes([3; 16])),
             connection: Some(found.usage),
             issued_at: START,
             now: START,

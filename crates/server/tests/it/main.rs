@@ -123,6 +123,8 @@ mod refresh;
 #[cfg(test)]
 mod registration;
 #[cfg(test)]
+mod release;
+#[cfg(test)]
 mod restore;
 #[cfg(test)]
 mod revocation;
