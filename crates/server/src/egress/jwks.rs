@@ -117,9 +117,9 @@ impl IssuerKeys {
     ) -> Result<Arc<JwkSet>, IssuerKeysError> {
         let key = CacheKey::new(tenant, issuer);
         if let KeySource::Inline(set) = &issuer.spec.keys {
-            return self.inline(key, set);
+            return self.inline(&key, set);
         }
-        let entry = self.entry(key);
+        let entry = self.entry(&key);
         if let Some(answer) = entry.remembered(now, self.config.retry_after) {
             return answer;
         }
@@ -145,9 +145,9 @@ impl IssuerKeys {
     ) -> Result<Arc<JwkSet>, IssuerKeysError> {
         let key = CacheKey::new(tenant, issuer);
         if let KeySource::Inline(set) = &issuer.spec.keys {
-            return self.inline(key, set);
+            return self.inline(&key, set);
         }
-        let entry = self.entry(key);
+        let entry = self.entry(&key);
         if let Some(answer) = entry.recent(now, self.config.unknown_kid_interval) {
             return answer;
         }
@@ -167,7 +167,7 @@ impl IssuerKeys {
         }
     }
 
-    fn inline(&self, key: CacheKey, set: &Value) -> Result<Arc<JwkSet>, IssuerKeysError> {
+    fn inline(&self, key: &CacheKey, set: &Value) -> Result<Arc<JwkSet>, IssuerKeysError> {
         let read = || match set {
             Value::Object(members) => Ok(Arc::new(JwkSet::from_members(members, JwkSetLimits::default())?)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
@@ -176,14 +176,14 @@ impl IssuerKeys {
         };
         let Ok(keys) = self
             .inline
-            .get_or_insert_with(&key, || Ok::<_, Infallible>(read()));
+            .get_or_insert_with(key, || Ok::<_, Infallible>(read()));
         keys
     }
 
-    fn entry(&self, key: CacheKey) -> Arc<Entry> {
+    fn entry(&self, key: &CacheKey) -> Arc<Entry> {
         let Ok(entry) = self
             .fetched
-            .get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default()));
+            .get_or_insert_with(key, || Ok::<_, Infallible>(Arc::default()));
         entry
     }
 

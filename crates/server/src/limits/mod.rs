@@ -301,7 +301,7 @@ impl Limits {
             if bound.concurrent == 0 {
                 continue;
             }
-            let meter = self.meter(key);
+            let meter = self.meter(&key);
             if !meter.enter(bound.concurrent) {
                 return Err(self.refuse(limit, asking, RETRY, now));
             }
@@ -338,7 +338,7 @@ impl Limits {
             if bound.per_second == 0 {
                 continue;
             }
-            if let Err(retry_after) = self.meter(key).pass(bound.per_second, now) {
+            if let Err(retry_after) = self.meter(&key).pass(bound.per_second, now) {
                 return Err(self.refuse(limit, asking, retry_after, now));
             }
         }
@@ -358,7 +358,7 @@ impl Limits {
         if rate == 0 {
             return Ok(());
         }
-        self.meter(Key::Token(tenant, client))
+        self.meter(&Key::Token(tenant, client))
             .pass(rate, now)
             .map_err(|retry_after| {
                 let asking = Asking {
@@ -378,10 +378,10 @@ impl Limits {
         Limited { limit, retry_after }
     }
 
-    fn meter(&self, key: Key) -> Arc<Meter> {
+    fn meter(&self, key: &Key) -> Arc<Meter> {
         let Ok(meter) = self
             .meters
-            .get_or_insert_with(&key, || Ok::<_, Infallible>(Arc::default()));
+            .get_or_insert_with(key, || Ok::<_, Infallible>(Arc::default()));
         meter
     }
 }
