@@ -328,6 +328,8 @@ async function play(hasScripts) {
     ["console-agents", "/console/agents"],
     ["console-agent", "/console/agents/worker"],
     ["console-kill", "/console/agents/worker/kill"],
+    ["console-connections", "/console/connections"],
+    ["console-connection", "/console/connections/drive"],
     ["console-clients", "/console/clients"],
     ["console-decisions", "/console/decisions"],
     ["console-audit", "/console/audit"],

@@ -6,6 +6,7 @@ use crate::db::{Db, DbError, Expect, Sql, Statement, Value};
 use crate::record::{self, Stored, Table, number, table};
 use chancery_core::connected_account::{AccountOwner, ConnectedAccount, ConnectedAccountSpec};
 use chancery_core::id::{ConnectedAccountId, ConnectionId, IssuerId, TenantId};
+use chancery_core::name::Name;
 use chancery_core::noun::Lifecycle;
 use chancery_core::time::Timestamp;
 
@@ -45,6 +46,26 @@ pub async fn of_owner(
 ) -> Result<Vec<ConnectedAccount>, DbError> {
     let params = vec![Value::id(tenant), Value::from(owner.as_key())];
     let rows = db.query(&OF_OWNER, params).await?;
+    rows.iter().map(record::read).collect()
+}
+
+/// Accounts at a connection that have not ended, in order of names, those after one.
+///
+/// # Errors
+/// The database fails, or a row cannot be read.
+pub async fn of_connection(
+    db: &Db,
+    tenant: TenantId,
+    connection: &Name,
+    (after, limit): (&str, u32),
+) -> Result<Vec<ConnectedAccount>, DbError> {
+    let params = vec![
+        Value::id(tenant),
+        Value::from(connection.as_str()),
+        Value::from(after),
+        Value::from(limit),
+    ];
+    let rows = db.query(&OF_CONNECTION, params).await?;
     rows.iter().map(record::read).collect()
 }
 
@@ -149,6 +170,10 @@ const OF_OWNER: Sql = Sql::pair(
      WHERE tenant = ?1 AND substr(natural_key, strpos(natural_key, ' ') + 1) = ?2 AND state <> 'retired'
      ORDER BY natural_key LIMIT 1000",
 );
+const OF_CONNECTION: Sql = Sql::same(
+    "SELECT id, name, state, generation, version, created_at, updated_at, spec FROM connected_accounts
+     WHERE tenant = ?1 AND parent = ?2 AND name > ?3 AND state <> 'retired' ORDER BY name LIMIT ?4",
+);
 const FIND_ISSUER: Sql = Sql::same("SELECT sealed FROM credentials WHERE tenant = ?1 AND account = ?2");
 const FIND: Sql = Sql::same(
     "SELECT s.sealed FROM credentials AS s
@@ -163,4 +188,4 @@ const PUT: Sql = Sql::same(
 );
 const DELETE: Sql = Sql::same("DELETE FROM credentials WHERE tenant = ?1 AND account = ?2");
 
-pub(crate) const QUERIES: &[&Sql] = &[&OF_OWNER, &FIND, &FIND_ISSUER, &PUT, &DELETE];
+pub(crate) const QUERIES: &[&Sql] = &[&OF_OWNER, &OF_CONNECTION, &FIND, &FIND_ISSUER, &PUT, &DELETE];

@@ -96,6 +96,27 @@ pub async fn of_person(
     Ok(views)
 }
 
+/// Accounts at a connection that have not ended, in order of names, those after one.
+///
+/// # Errors
+/// Policy's refusal; the database's.
+pub async fn of_connection(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (connection, after, limit): (&Name, &str, u32),
+) -> Result<Vec<AccountView>, Failure> {
+    let subject = (Noun::ConnectedAccount, "*", None);
+    change::permit(served, caller, ManagementAction::View, subject)?;
+    let page = (after, limit);
+    let accounts = connected_account::of_connection(&app.db, served.tenant.id, connection, page).await?;
+    let mut views = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        views.push(view(app, served, account, caller.now).await?);
+    }
+    Ok(views)
+}
+
 /// One account by name or id.
 ///
 /// # Errors

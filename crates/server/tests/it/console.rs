@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 on_both_engines!(
     an_administrator_sees_agents_and_one_with_its_clients_and_grants,
     whoever_is_nobody_is_refused_plainly_on_every_page,
+    connections_are_shown_with_whose_accounts_there_are,
     an_auditor_looks_and_changes_nothing,
     an_owner_sees_and_stops_what_they_own_alone,
     a_kill_is_rehearsed_and_then_stops_at_once,
@@ -23,11 +24,12 @@ on_both_engines!(
     what_is_far_back_is_found_a_stretch_at_a_time,
 );
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "/console/agents",
     "/console/agents/planner",
     "/console/agents/planner/kill",
     "/console/agents/planner/suspend",
+    "/console/connections",
     "/console/clients",
     "/console/decisions",
     "/console/audit",
@@ -102,6 +104,46 @@ async fn whoever_is_nobody_is_refused_plainly_on_every_page(place: Place) {
             answer.text().contains("denied_by_policy") && !answer.text().contains("planner-key"),
             "{page}"
         );
+    }
+}
+
+async fn connections_are_shown_with_whose_accounts_there_are(place: Place) {
+    let (estate, idp) = world(&place).await;
+    let connection = json!({
+        "name": "hub", "base_url": "https://hub.example", "owner_level": "agent", "owner": "ops",
+        "credential": { "api_key": { "parts": [{ "name": "key", "placement": { "header": { "name": "X-Key" } } }] } },
+        "rules": [
+            { "effect": "allow", "path": "/**" }, { "effect": "deny", "methods": ["POST"], "path": "/keys" },
+        ],
+    });
+    estate.apply(json!({ "connections": [connection] })).await;
+    let account = json!({
+        "connection": "hub", "owner": { "agent": "planner" }, "values": { "key": "MARKER-console" },
+    });
+    estate.admin("POST", "/connected_accounts", account).await;
+    let mut boss = person(&estate, &idp, "boss", &["boss"]).await;
+    let list = boss.get("/console/connections").await.text();
+    assert!(list.contains("/console/connections/hub") && list.contains("https://hub.example"));
+    let page = boss.get("/console/connections/hub").await;
+    for shown in ["agent:planner", "deny POST /keys", "never leaves", "connected"] {
+        assert!(page.text().contains(shown), "{shown}: {}", page.text());
+    }
+    assert!(!page.text().contains("MARKER"));
+
+    // Looking stops nothing; the form does, and only its own.
+    let kill = "/console/connections/hub/kill";
+    let rehearsed = boss.get(kill).await;
+    assert_eq!(estate.show("connections", "hub").await["state"], "active");
+    let mut auditor = person(&estate, &idp, "auditor", &["checker"]).await;
+    let theirs = csrf(&auditor.get("/console/connections/hub").await);
+    assert_eq!(auditor.submit(kill, &[("csrf", &theirs)]).await.status, 403);
+    assert_eq!(boss.submit(kill, &[("csrf", "forged")]).await.status, 403);
+    let done = boss.submit(kill, &[("csrf", &csrf(&rehearsed))]).await;
+    assert_eq!(done.header("location"), Some("/console/connections/hub"));
+    assert_eq!(estate.show("connections", "hub").await["state"], "suspended");
+    let mut nobody = person(&estate, &idp, "mallory", &[]).await;
+    for path in ["/console/connections", "/console/connections/hub", kill] {
+        assert_eq!(nobody.get(path).await.status, 403, "{path}");
     }
 }
 

@@ -8,7 +8,7 @@ use super::outside::Shown;
 use super::sign_out::{Confirmed, refused};
 use super::words;
 use crate::app::App;
-use crate::connect::account::{self, AccountStatus, AccountView};
+use crate::connect::account::{self, AccountView};
 use crate::error::{Failure, Refusal};
 use crate::people::agents::{self, AgentOfPerson, GrantOfPerson};
 use crate::people::session::{self, SessionView};
@@ -142,15 +142,7 @@ fn grant_shown(of_person: &GrantOfPerson) -> GrantShown {
 
 fn account_shown(view: &AccountView) -> AccountShown {
     let spec = &view.account.spec;
-    let (status, badge) = match view.status {
-        AccountStatus::Active | AccountStatus::Connected => ("connected", "good"),
-        AccountStatus::Error => ("in trouble", "warn"),
-        AccountStatus::Revoked => ("no longer taken by the provider: connect it again", "bad"),
-        AccountStatus::NeedsConsent => ("goes elsewhere now: connect it again", "bad"),
-        AccountStatus::Expired => ("over: connect it again", "bad"),
-        AccountStatus::Suspended => ("stopped", "bad"),
-        AccountStatus::Retired => ("ended", "bad"),
-    };
+    let (status, badge) = words::account(view.status);
     AccountShown {
         id: view.account.id.to_string(),
         connection: Shown::new(spec.connection.as_str()),

@@ -1,6 +1,7 @@
 //! What things are called on pages: scopes in plain words, how sensitive they are, and moments.
 
 use super::outside::Shown;
+use crate::connect::account::AccountStatus;
 use chancery_core::approval::MAX_RECORD;
 use chancery_core::resource::{Resource, Sensitivity};
 use chancery_core::scope::Scope;
@@ -25,6 +26,19 @@ pub const fn sensitivity(sensitivity: Sensitivity) -> (&'static str, &'static st
         Sensitivity::Read => ("reads", "good"),
         Sensitivity::Write => ("changes things", "warn"),
         Sensitivity::Sensitive => ("sensitive", "bad"),
+    }
+}
+
+/// Whether an account can be used, and the class of its badge.
+pub const fn account(status: AccountStatus) -> (&'static str, &'static str) {
+    match status {
+        AccountStatus::Active | AccountStatus::Connected => ("connected", "good"),
+        AccountStatus::Error => ("in trouble", "warn"),
+        AccountStatus::Revoked => ("no longer taken by the provider: connect it again", "bad"),
+        AccountStatus::NeedsConsent => ("goes elsewhere now: connect it again", "bad"),
+        AccountStatus::Expired => ("over: connect it again", "bad"),
+        AccountStatus::Suspended => ("stopped", "bad"),
+        AccountStatus::Retired => ("ended", "bad"),
     }
 }
 

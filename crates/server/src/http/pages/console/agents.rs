@@ -2,7 +2,8 @@
 //! was recorded of it last.
 
 use super::audit::REACH;
-use super::{frame, segment, with_query};
+use super::steps::StepLink;
+use super::{badge, frame, segment, visible, with_query};
 use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::error::Failure;
@@ -25,12 +26,12 @@ use chancery_store::event::EventFilter;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// Query of the list.
+/// Query of a list.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct AgentQuery {
-    state: String,
-    after: String,
+pub(super) struct ListQuery {
+    pub(super) state: String,
+    pub(super) after: String,
 }
 
 #[derive(Debug, Template)]
@@ -77,13 +78,6 @@ struct OneAgent {
 }
 
 #[derive(Debug)]
-struct StepLink {
-    href: String,
-    text: &'static str,
-    is_bad: bool,
-}
-
-#[derive(Debug)]
 struct ClientRow {
     name: Shown,
     state: &'static str,
@@ -119,7 +113,7 @@ pub(super) async fn entrance() -> Response {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     visitor: Visitor,
-    Query(query): Query<AgentQuery>,
+    Query(query): Query<ListQuery>,
 ) -> Response {
     let caller = visitor.signed_in.caller(visitor.now);
     match rows(&app, &visitor.served, &caller, &query).await {
@@ -148,34 +142,11 @@ pub(super) async fn show(
     }
 }
 
-/// The agent that a page is about, if whoever is signed in may look at it.
-pub(super) async fn visible(
-    app: &App,
-    served: &Served,
-    caller: &Caller,
-    name: &str,
-) -> Result<Agent, Failure> {
-    let agent = change::load::<AgentSpec>(app, served.tenant.id, name).await?;
-    let subject = (Noun::Agent, agent.name.as_str(), agent.spec.owner.as_ref());
-    change::permit(served, caller, ManagementAction::View, subject)?;
-    Ok(agent)
-}
-
-/// A state in words, with the class of its badge.
-pub(super) const fn badge(state: Lifecycle) -> (&'static str, &'static str) {
-    match state {
-        Lifecycle::Staged => ("staged", "warn"),
-        Lifecycle::Active => ("active", "good"),
-        Lifecycle::Suspended => ("suspended", "bad"),
-        Lifecycle::Retired => ("retired", ""),
-    }
-}
-
 async fn rows(
     app: &App,
     served: &Served,
     caller: &Caller,
-    query: &AgentQuery,
+    query: &ListQuery,
 ) -> Result<(Vec<Row>, Option<String>), Failure> {
     change::permit(served, caller, ManagementAction::View, (Noun::Agent, "*", None))?;
     let page = Page {
@@ -214,7 +185,7 @@ async fn one(app: &App, visitor: &Visitor, name: &str) -> Result<OneAgent, Failu
         now,
     } = visitor;
     let caller = signed_in.caller(*now);
-    let agent = visible(app, served, &caller, name).await?;
+    let agent = visible::<AgentSpec>(app, served, &caller, name).await?;
     let tenant = served.tenant.id;
     let clients = app
         .directory
@@ -238,26 +209,12 @@ async fn one(app: &App, visitor: &Visitor, name: &str) -> Result<OneAgent, Failu
             .as_ref()
             .map(|name| Shown::new(name.as_str())),
         ceiling: ceiling.collect(),
-        steps: steps(&agent),
+        steps: StepLink::all(&agent),
         clients: clients.iter().map(|client| client_row(client)).collect(),
         grants: grants(app, served, &agent).await?,
         events: events(app, served, &caller, &agent).await?,
         audit: with_query("/console/audit", &[("agent", agent.name.as_str())]),
     })
-}
-
-fn steps(agent: &Agent) -> Vec<StepLink> {
-    let link = |step: &str, text, is_bad| StepLink {
-        href: format!("/console/agents/{}/{step}", segment(agent.name.as_str())),
-        text,
-        is_bad,
-    };
-    match agent.state {
-        Lifecycle::Active => vec![link("suspend", "Suspend", false), link("kill", "Kill", true)],
-        Lifecycle::Staged => vec![link("activate", "Put into use", false)],
-        Lifecycle::Suspended => vec![link("activate", "Resume", false), link("kill", "Kill", true)],
-        Lifecycle::Retired => Vec::new(),
-    }
 }
 
 fn client_row(client: &Client) -> ClientRow {
@@ -350,7 +307,8 @@ fn owner(agent: &Agent) -> Shown {
     Shown::new(owner.map_or("nobody", |owner| owner.as_str()))
 }
 
-fn choices(chosen: &str) -> Vec<Choice> {
+/// The states that a list is filtered by.
+pub(super) fn choices(chosen: &str) -> Vec<Choice> {
     let choice = |(value, text)| Choice {
         value,
         text,

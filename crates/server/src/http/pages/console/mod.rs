@@ -4,15 +4,23 @@
 mod agents;
 mod audit;
 mod clients;
+mod connections;
 mod decisions;
 mod steps;
 
 use super::frame::{Frame, NavigationLink};
 use crate::app::App;
+use crate::directory::change::{self, Caller};
+use crate::directory::managed::Managed;
+use crate::error::Failure;
 use crate::people::session::SignedIn;
 use crate::tenants::Served;
 use axum::Router;
 use axum::routing::get;
+use chancery_core::agent::AgentSpec;
+use chancery_core::connection::ConnectionSpec;
+use chancery_core::noun::{Lifecycle, Record};
+use chancery_policy::ManagementAction;
 use std::sync::Arc;
 
 /// The routes of the console, relative to a tenant's base.
@@ -23,7 +31,13 @@ pub fn router() -> Router<Arc<App>> {
         .route("/console/agents/{name}", get(agents::show))
         .route(
             "/console/agents/{name}/{step}",
-            get(steps::confirm).post(steps::take),
+            get(steps::confirm::<AgentSpec>).post(steps::take::<AgentSpec>),
+        )
+        .route("/console/connections", get(connections::list))
+        .route("/console/connections/{name}", get(connections::show))
+        .route(
+            "/console/connections/{name}/{step}",
+            get(steps::confirm::<ConnectionSpec>).post(steps::take::<ConnectionSpec>),
         )
         .route("/console/clients", get(clients::staged))
         .route(
@@ -49,6 +63,29 @@ fn frame(title: impl Into<String>, served: &Served, signed_in: &SignedIn, here: 
     .wide()
 }
 
+/// What a page is about, if whoever is signed in may look at it.
+async fn visible<S: Managed>(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    name: &str,
+) -> Result<Record<S::Id, S>, Failure> {
+    let found = change::load::<S>(app, served.tenant.id, name).await?;
+    let subject = (S::NOUN, found.name.as_str(), found.spec.owner());
+    change::permit(served, caller, ManagementAction::View, subject)?;
+    Ok(found)
+}
+
+/// A state in words, with the class of its badge.
+const fn badge(state: Lifecycle) -> (&'static str, &'static str) {
+    match state {
+        Lifecycle::Staged => ("staged", "warn"),
+        Lifecycle::Active => ("active", "good"),
+        Lifecycle::Suspended => ("suspended", "bad"),
+        Lifecycle::Retired => ("retired", ""),
+    }
+}
+
 /// A path of ours with a query; empty values are left out.
 fn with_query(path: &str, pairs: &[(&str, &str)]) -> String {
     let given = pairs.iter().filter(|(_, value)| !value.is_empty());
@@ -70,6 +107,7 @@ fn segment(name: &str) -> String {
 
 const LINKS: &[(&str, &str)] = &[
     ("/console/agents", "Agents"),
+    ("/console/connections", "Connections"),
     ("/console/clients", "Waiting clients"),
     ("/console/decisions", "Decisions"),
     ("/console/audit", "Audit"),

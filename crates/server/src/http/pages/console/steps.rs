@@ -1,11 +1,11 @@
-//! Suspending, resuming and killing an agent: first a page that says what would stop and what would remain, then the
+//! Suspending, resuming and killing an agent or a connection: first a page that says what would stop and what would remain, then the
 //! form of that page.
 
-use super::agents::visible;
-use super::{frame, segment};
+use super::{frame, segment, visible};
 use crate::app::App;
 use crate::directory::change;
 use crate::directory::kill::{self, KillReport};
+use crate::directory::managed::Managed;
 use crate::error::{Failure, Refusal};
 use crate::http::pages::frame::{self as page_frame, FormAction, Frame};
 use crate::http::pages::sign_out::{Confirmed, refused};
@@ -14,9 +14,8 @@ use askama::Template;
 use axum::extract::{Form, Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chancery_core::agent::AgentSpec;
 use chancery_core::event::Change;
-use chancery_core::noun::Noun;
+use chancery_core::noun::{Lifecycle, Record};
 use std::sync::Arc;
 
 #[derive(Debug, Template)]
@@ -34,7 +33,33 @@ struct Confirm {
     seconds: u64,
 }
 
-/// What may be done to an agent here.
+/// A link to one of the pages here.
+#[derive(Debug)]
+pub(super) struct StepLink {
+    pub(super) href: String,
+    pub(super) text: &'static str,
+    pub(super) is_bad: bool,
+}
+
+impl StepLink {
+    /// What may be done to something in its state.
+    pub(super) fn all<S: Managed>(found: &Record<S::Id, S>) -> Vec<Self> {
+        let place = place::<S>(found.name.as_str());
+        let link = |step: Step, text| Self {
+            href: format!("{place}/{}", step_word(step)),
+            text,
+            is_bad: step == Step::Kill,
+        };
+        match found.state {
+            Lifecycle::Active => vec![link(Step::Suspend, "Suspend"), link(Step::Kill, "Kill")],
+            Lifecycle::Staged => vec![link(Step::Activate, "Put into use")],
+            Lifecycle::Suspended => vec![link(Step::Activate, "Resume"), link(Step::Kill, "Kill")],
+            Lifecycle::Retired => Vec::new(),
+        }
+    }
+}
+
+/// What may be done here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Suspend,
@@ -48,7 +73,7 @@ impl Step {
             "suspend" => Ok(Self::Suspend),
             "activate" => Ok(Self::Activate),
             "kill" => Ok(Self::Kill),
-            _ => Err(Refusal::Invalid(format!("`{text}` is nothing that can be done to an agent")).into()),
+            _ => Err(Refusal::Invalid(format!("`{text}` is nothing that can be done here")).into()),
         }
     }
 
@@ -69,20 +94,20 @@ impl Step {
     }
 }
 
-/// `GET {base}/console/agents/{name}/{step}`: what it would do.
-pub(super) async fn confirm(
+/// `GET {base}/console/{nouns}/{name}/{step}`: what it would do.
+pub(super) async fn confirm<S: Managed>(
     State(app): State<Arc<App>>,
     visitor: Visitor,
     Path((name, step)): Path<(String, String)>,
 ) -> Response {
-    match rehearse(&app, &visitor, &name, &step).await {
+    match rehearse::<S>(&app, &visitor, &name, &step).await {
         Ok(page) => page_frame::render(StatusCode::OK, &page, &FormAction::Own),
         Err(failure) => page_frame::failed(&failure),
     }
 }
 
-/// `POST {base}/console/agents/{name}/{step}`.
-pub(super) async fn take(
+/// `POST {base}/console/{nouns}/{name}/{step}`.
+pub(super) async fn take<S: Managed>(
     State(app): State<Arc<App>>,
     visitor: Visitor,
     headers: HeaderMap,
@@ -93,29 +118,34 @@ pub(super) async fn take(
     if let Err(error) = forgery::check(&visitor.served, &headers, signed_in, form.csrf.as_deref()) {
         return refused(error);
     }
-    match carry_out(&app, &visitor, &name, &step).await {
-        Ok(()) => page_frame::see_other(&format!("/console/agents/{}", segment(&name))),
+    match carry_out::<S>(&app, &visitor, &name, &step).await {
+        Ok(()) => page_frame::see_other(&place::<S>(&name)),
         Err(failure) => page_frame::failed(&failure),
     }
 }
 
-async fn rehearse(app: &App, visitor: &Visitor, name: &str, step: &str) -> Result<Confirm, Failure> {
+async fn rehearse<S: Managed>(
+    app: &App,
+    visitor: &Visitor,
+    name: &str,
+    step: &str,
+) -> Result<Confirm, Failure> {
     let step = Step::parse(step)?;
     let served = &visitor.served;
     let caller = visitor.signed_in.caller(visitor.now);
-    let agent = visible(app, served, &caller, name).await?;
+    let found = visible::<S>(app, served, &caller, name).await?;
     let report = match step {
         Step::Suspend | Step::Kill => {
-            let subject = (Noun::Agent, agent.name.as_str());
+            let subject = (S::NOUN, found.name.as_str());
             Some(kill::kill(app, served, &caller, subject, true).await?)
         }
         Step::Activate => None,
     };
     let (title, button, says) = step.words();
     let of = |pick: fn(&KillReport) -> Vec<String>| report.as_ref().map(pick).unwrap_or_default();
-    let back = format!("/console/agents/{}", segment(agent.name.as_str()));
+    let back = place::<S>(found.name.as_str());
     Ok(Confirm {
-        frame: frame(format!("{title} {}?", agent.name), served, &visitor.signed_in, ""),
+        frame: frame(format!("{title} {}?", found.name), served, &visitor.signed_in, ""),
         csrf: visitor.signed_in.form_token(served),
         action: format!("{back}/{}", step_word(step)),
         back,
@@ -130,20 +160,25 @@ async fn rehearse(app: &App, visitor: &Visitor, name: &str, step: &str) -> Resul
     })
 }
 
-async fn carry_out(app: &App, visitor: &Visitor, name: &str, step: &str) -> Result<(), Failure> {
+async fn carry_out<S: Managed>(app: &App, visitor: &Visitor, name: &str, step: &str) -> Result<(), Failure> {
     let served = &visitor.served;
     let caller = visitor.signed_in.caller(visitor.now);
     let change = match Step::parse(step)? {
         Step::Kill => {
-            kill::kill(app, served, &caller, (Noun::Agent, name), false).await?;
+            kill::kill(app, served, &caller, (S::NOUN, name), false).await?;
             return Ok(());
         }
         Step::Suspend => Change::Suspended,
         Step::Activate => Change::Activated,
     };
-    let old = change::load::<AgentSpec>(app, served.tenant.id, name).await?;
+    let old = change::load::<S>(app, served.tenant.id, name).await?;
     let (_, work) = change::plan_step(app, served, &caller, old, change)?;
     change::commit(app, &caller, work).await
+}
+
+/// The page of what is stopped or resumed.
+fn place<S: Managed>(name: &str) -> String {
+    format!("/console/{}s/{}", S::NOUN, segment(name))
 }
 
 const fn step_word(step: Step) -> &'static str {
