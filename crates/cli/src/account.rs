@@ -19,7 +19,8 @@ pub(crate) struct AccountArguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum AccountCommand {
-    /// Set the key of an owner at a connection: a new account, or a new key for the one that there is.
+    /// Set the key of an owner at a connection: a new account, or a new key for the one that there is. Where tokens are
+    /// fetched without a person there is no key, and naming the owner is all.
     Set(SetArguments),
     /// End an account for good and delete its credential.
     Disconnect {
@@ -122,8 +123,11 @@ async fn set(arguments: SetArguments, connection: &Connection, output: Output) -
     let record = connection
         .read(&format!("/connections/{}", encode(&arguments.connection)))
         .await?;
-    let parts = parts(&record, &arguments.part)?;
-    let values = read(&parts)?;
+    let values = if fetches_itself(&record) {
+        Map::new()
+    } else {
+        read(&parts(&record, &arguments.part)?)?
+    };
     let mut body = Map::new();
     body.insert("connection".to_owned(), json!(arguments.connection));
     body.insert("owner".to_owned(), owner);
@@ -142,6 +146,15 @@ async fn set(arguments: SetArguments, connection: &Connection, output: Output) -
         ));
     }
     Ok(())
+}
+
+/// Whether tokens come to be there without a person or a key of the account's own.
+fn fetches_itself(connection: &Value) -> bool {
+    let credential = |at: &str| connection.pointer(&format!("/spec/credential/{at}"));
+    credential("oauth2/flow").is_some_and(|flow| flow == "client_credentials")
+        || ["signed_assertion", "app_installation"]
+            .iter()
+            .any(|kind| credential(kind).is_some())
 }
 
 /// The parts of the connection's key, in the order in which they will be given.
@@ -214,5 +227,8 @@ mod tests {
         assert_eq!(order(&["secret", "id"]).unwrap(), ["secret", "id"]);
         assert!(order(&["secret"]).is_err() && order(&["secret", "secret"]).is_err());
         assert!(parts(&json!({ "spec": { "credential": "none" } }), &[]).is_err());
+        assert!(!fetches_itself(&connection()));
+        let machine = json!({ "spec": { "credential": { "oauth2": { "flow": "client_credentials" } } } });
+        assert!(fetches_itself(&machine));
     }
 }

@@ -8,9 +8,17 @@ use crate::upstream::{UpstreamUrl, is_authority};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod assertion;
+mod credential;
+mod installation;
 mod oauth;
 
-pub use oauth::{ACCESS_TOKEN, AccountAnswer, AccountSource, OAuthEndpoints, OAuthSpec, RevocationCall};
+pub use assertion::{AssertionSpec, ScopePlace};
+pub use credential::{CredentialFlow, CredentialKind, ProofKind};
+pub use installation::{Access, InstallationSpec, Narrowed};
+pub use oauth::{
+    ACCESS_TOKEN, AccountAnswer, AccountSource, OAuthEndpoints, OAuthFlow, OAuthSpec, RevocationCall,
+};
 
 /// What is specific to a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,26 +72,6 @@ impl OwnerLevel {
     }
 }
 
-/// How a credential is come by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialFlow {
-    /// Somebody set a key.
-    ApiKey,
-    /// A person agreed at an OAuth 2 provider (RFC 6749 §4.1).
-    AuthorizationCode,
-}
-
-impl CredentialFlow {
-    /// The word that policies compare.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ApiKey => "api_key",
-            Self::AuthorizationCode => "authorization_code",
-        }
-    }
-}
-
 /// What may happen to a credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -102,59 +90,6 @@ impl Handling {
         match self {
             Self::BrokerOnly => "broker_only",
             Self::Release => "release",
-        }
-    }
-}
-
-/// What credential a connection has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum CredentialKind {
-    /// None: the upstream is public.
-    None,
-    /// A key of one or more parts, put into every request.
-    ApiKey {
-        /// The parts.
-        parts: Vec<KeyPart>,
-    },
-    /// Tokens of an OAuth 2 provider, for which each owner connects an account there.
-    Oauth2(Box<OAuthSpec>),
-}
-
-impl CredentialKind {
-    /// The word of the kind.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::ApiKey { .. } => "api_key",
-            Self::Oauth2(_) => "oauth2",
-        }
-    }
-
-    /// How it is come by; nothing where there is none.
-    pub const fn flow(&self) -> Option<CredentialFlow> {
-        match self {
-            Self::None => None,
-            Self::ApiKey { .. } => Some(CredentialFlow::ApiKey),
-            Self::Oauth2(_) => Some(CredentialFlow::AuthorizationCode),
-        }
-    }
-
-    /// How accounts are connected, if that is by OAuth 2.
-    pub fn oauth(&self) -> Option<&OAuthSpec> {
-        match self {
-            Self::Oauth2(oauth) => Some(oauth),
-            Self::None | Self::ApiKey { .. } => None,
-        }
-    }
-
-    /// The parts of the credential; none if there is no credential.
-    pub fn parts(&self) -> &[KeyPart] {
-        match self {
-            Self::None => &[],
-            Self::ApiKey { parts } => parts,
-            Self::Oauth2(_) => OAuthSpec::parts(),
         }
     }
 }
@@ -292,6 +227,13 @@ impl ConnectionSpec {
         self.base_url.covers(url) || url.is_secure() && self.hosts.contains(url.authority())
     }
 
+    /// Whether what a provider names as the interface of an account is one that the connection goes to. It may be named
+    /// without a path, and the connection go below it.
+    pub fn is_interface(&self, named: Option<&str>) -> bool {
+        let url = named.and_then(|named| named.parse::<UpstreamUrl>().ok());
+        url.is_some_and(|url| url.origin() == self.base_url.origin() || self.reaches(&url))
+    }
+
     /// Where the credential goes, as bytes: the same bytes mean the same destination. Each field has its length
     /// before it as four bytes, big-endian: format, kind, every part in order of names with its placement, origin
     /// and path of `base_url`, and the further hosts in order; then, for OAuth 2, whatever decides where tokens go.
@@ -318,21 +260,19 @@ impl ConnectionSpec {
         }
         fields.extend([self.base_url.origin(), self.base_url.path(), &hosts_count]);
         fields.extend(self.hosts.iter().map(String::as_str));
-        fields.extend(
-            self.credential
-                .oauth()
-                .into_iter()
-                .flat_map(OAuthSpec::destination),
-        );
+        fields.extend(self.credential.destination());
         joined(&fields)
     }
 
-    /// Where the secret goes that proves us at an OAuth 2 provider, as bytes of the same form.
+    /// Where the secret or key goes that proves us at a provider, as bytes of the same form.
     ///
-    /// SECURITY: the secret is sealed for the digest of these bytes.
-    pub fn client_secret_destination(&self) -> Option<Vec<u8>> {
+    /// SECURITY: it is sealed for the digest of these bytes.
+    pub fn secret_destination(&self) -> Option<Vec<u8>> {
+        if !self.credential.is_token() {
+            return None;
+        }
         let mut fields = vec!["1", "client-secret"];
-        fields.extend(self.credential.oauth()?.destination());
+        fields.extend(self.credential.destination());
         Some(joined(&fields))
     }
 
@@ -360,18 +300,30 @@ impl Spec for ConnectionSpec {
                 "are at most 64, each `host` or `host:port` in lower case",
             ));
         }
-        if let Some(oauth) = self.credential.oauth() {
-            // Its page would be that of the answer.
-            if name.as_str() == "callback" {
-                return Err(SpecError::field(
-                    "name",
-                    "of an OAuth 2 connection is not `callback`",
-                ));
-            }
-            oauth.check()?;
+        // Its page would be that of the answer.
+        if self.credential.oauth().is_some() && name.as_str() == "callback" {
+            return Err(SpecError::field(
+                "name",
+                "of an OAuth 2 connection is not `callback`",
+            ));
         }
+        self.credential.check()?;
+        self.check_owner_level()?;
         check_parts(&self.credential)?;
         check_rules(&self.rules)
+    }
+}
+
+impl ConnectionSpec {
+    /// SECURITY: a token that is everybody's is no person's own, whoever asks for it.
+    fn check_owner_level(&self) -> Result<(), SpecError> {
+        if self.credential.fetches_itself() && self.owner_level == OwnerLevel::User {
+            return Err(SpecError::field(
+                "owner_level",
+                "is `agent` or `tenant` where no person connects an account",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -388,8 +340,11 @@ fn joined(fields: &[&str]) -> Vec<u8> {
 
 fn check_parts(credential: &CredentialKind) -> Result<(), SpecError> {
     let parts = match credential {
-        CredentialKind::None | CredentialKind::Oauth2(_) => return Ok(()),
         CredentialKind::ApiKey { parts } => parts,
+        CredentialKind::None
+        | CredentialKind::Oauth2(_)
+        | CredentialKind::SignedAssertion(_)
+        | CredentialKind::AppInstallation(_) => return Ok(()),
     };
     if parts.is_empty() || parts.len() > 8 {
         return Err(SpecError::field("credential.parts", "are 1 to 8"));

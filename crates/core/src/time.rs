@@ -22,6 +22,12 @@ impl Timestamp {
         Self(seconds.saturating_mul(1_000_000))
     }
 
+    /// Reads what RFC 3339 writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let at: jiff::Timestamp = text.parse().ok()?;
+        Some(Self(at.as_microsecond()))
+    }
+
     /// Microseconds since the epoch.
     pub const fn as_micros(self) -> i64 {
         self.0

@@ -9,6 +9,7 @@ pub mod claims;
 pub mod error;
 pub mod form;
 pub mod grant;
+pub mod installation;
 pub mod jose;
 pub mod metadata;
 pub mod provider;

@@ -60,6 +60,8 @@ pub enum Asked {
     Code,
     /// A token for a refresh token.
     Refresh,
+    /// A token with no person behind it.
+    Machine,
 }
 
 /// An answer as it came.
@@ -114,6 +116,9 @@ pub enum ProviderAnswerError {
     /// The token is of a kind that is not sent as a bearer.
     #[error("the provider gave a token that is no bearer token")]
     TokenType,
+    /// It gives more than was asked for.
+    #[error("the provider gave more than was asked for")]
+    Wider,
     /// It does not say whose account it is, where the connection says that it does.
     #[error("the provider does not say whose account it is")]
     Account,
@@ -129,7 +134,7 @@ impl ProviderAnswerError {
     pub const fn is_certain(&self) -> bool {
         match self {
             Self::Refused(_) => true,
-            Self::Status(_) | Self::Malformed | Self::TokenType | Self::Account => false,
+            Self::Status(_) | Self::Malformed | Self::TokenType | Self::Wider | Self::Account => false,
         }
     }
 }
@@ -140,9 +145,29 @@ impl ProviderTokens {
     /// # Errors
     /// Every rule of [`ProviderAnswerError`].
     pub fn read(answer: Answered<'_>, spec: &OAuthSpec, asked: Asked) -> Result<Self, ProviderAnswerError> {
-        let members = members(answer)?;
-        let whole = Value::Object(members);
+        let whole = Value::Object(members(answer)?);
+        let account = match &spec.account {
+            Some(source) if source.of == AccountAnswer::Token => match account(&whole, source) {
+                None if asked == Asked::Code => return Err(ProviderAnswerError::Account),
+                found => found,
+            },
+            Some(_) | None => None,
+        };
         let token = token_object(&whole, &spec.token_at, asked).ok_or(ProviderAnswerError::Malformed)?;
+        let tokens = Self::of(token, &whole, spec.api_url_at.as_deref())?;
+        Ok(Self { account, ..tokens })
+    }
+
+    /// Reads the answer of a token endpoint that was asked with no person behind it, as the standard has it.
+    ///
+    /// # Errors
+    /// Every rule of [`ProviderAnswerError`].
+    pub fn read_plain(answer: Answered<'_>, api_url_at: Option<&str>) -> Result<Self, ProviderAnswerError> {
+        let whole = Value::Object(members(answer)?);
+        Self::of(&whole, &whole, api_url_at)
+    }
+
+    fn of(token: &Value, whole: &Value, api_url_at: Option<&str>) -> Result<Self, ProviderAnswerError> {
         let text = |name: &str| token.get(name).and_then(Value::as_str);
         if let Some(kind) = text("token_type")
             && !BEARERS.iter().any(|bearer| kind.eq_ignore_ascii_case(bearer))
@@ -155,24 +180,13 @@ impl ProviderTokens {
             None | Some("") => Ok(None),
             Some(_) => Err(ProviderAnswerError::Malformed),
         };
-        let account = match &spec.account {
-            Some(source) if source.of == AccountAnswer::Token => match account(&whole, source) {
-                None if asked == Asked::Code => return Err(ProviderAnswerError::Account),
-                found => found,
-            },
-            Some(_) | None => None,
-        };
         Ok(Self {
             access_token: secret("access_token")?.ok_or(ProviderAnswerError::Malformed)?,
             refresh_token: secret("refresh_token")?,
             lifetime: token.get("expires_in").and_then(seconds),
             scopes: text("scope").map(scopes),
-            account,
-            api_url: spec
-                .api_url_at
-                .as_deref()
-                .and_then(|at| whole.pointer(at)?.as_str())
-                .map(plain),
+            account: None,
+            api_url: api_url_at.and_then(|at| whole.pointer(at)?.as_str()).map(plain),
         })
     }
 }
@@ -253,7 +267,7 @@ fn form(body: &[u8]) -> Option<Map<String, Value>> {
 fn token_object<'a>(whole: &'a Value, at: &str, asked: Asked) -> Option<&'a Value> {
     match (whole.pointer(at), asked) {
         (Some(token), _) if token.get("access_token").is_some() => Some(token),
-        (_, Asked::Refresh) => Some(whole),
+        (_, Asked::Refresh | Asked::Machine) => Some(whole),
         (_, Asked::Code) => None,
     }
 }

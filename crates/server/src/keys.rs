@@ -429,7 +429,8 @@ impl TokenKey {
     }
 }
 
-fn jose(algorithm: TokenAlgorithm) -> Algorithm {
+/// The algorithm as the code of tokens knows it.
+pub(crate) fn jose(algorithm: TokenAlgorithm) -> Algorithm {
     match algorithm {
         TokenAlgorithm::Es256 => Algorithm::Es256,
         TokenAlgorithm::EdDsa => Algorithm::EdDsa,

@@ -191,6 +191,24 @@ pub fn end(
     }
 }
 
+/// Notes what came of asking for a token that is kept elsewhere: what went wrong, or that nothing did. Fails with [`LOST`]
+/// for an account that was given up.
+pub fn note(tenant: TenantId, account: ConnectedAccountId, error: Option<&str>, now: Timestamp) -> Statement {
+    let state = if error.is_some() {
+        ProviderState::Error
+    } else {
+        ProviderState::Connected
+    };
+    let params = vec![
+        Value::id(tenant),
+        Value::id(account),
+        Value::from(state.as_str()),
+        Value::from(error),
+        Value::from(now),
+    ];
+    Statement::new(&NOTED, params, Expect::Rows(1), LOST)
+}
+
 /// Marks tokens that are to be revoked at the provider: nobody refreshes them any more, and what is being refreshed is
 /// not written.
 pub fn begin_revocation(tenant: TenantId, account: ConnectedAccountId, now: Timestamp) -> Statement {
@@ -267,6 +285,10 @@ const FAILED: Sql = Sql::same(
     "UPDATE provider_tokens SET state = ?5, last_error = ?6, holder = NULL, attempt_until = ?7, updated_at = ?4
      WHERE tenant = ?1 AND account = ?2 AND attempt = ?3 AND holder IS NOT NULL AND state IN ('connected', 'error')",
 );
+const NOTED: Sql = Sql::same(
+    "UPDATE provider_tokens SET state = ?3, last_error = ?4, updated_at = ?5
+     WHERE tenant = ?1 AND account = ?2 AND state IN ('connected', 'error')",
+);
 const REVOKING: Sql = Sql::same(
     "UPDATE provider_tokens SET state = 'revoking', attempt = attempt + 1, holder = NULL, updated_at = ?3
      WHERE tenant = ?1 AND account = ?2",
@@ -283,6 +305,7 @@ pub(crate) const QUERIES: &[&Sql] = &[
     &BEGIN,
     &REFRESHED,
     &FAILED,
+    &NOTED,
     &REVOKING,
     &DELETE,
     &LEFT,

@@ -223,8 +223,11 @@ pub const ONLY_IN: &[OnlyIn] = &[
     OnlyIn {
         paths: &["SigningKey", "sign_compact", "chancery_oauth::jose::SigningKey"],
         within: &["crates/cli/", "crates/server/"],
-        places: &["crates/server/src/keys.rs"],
-        why: "`keys` is the only place that signs tokens",
+        places: &[
+            "crates/server/src/keys.rs",
+            "crates/server/src/connect/private_key.rs",
+        ],
+        why: "`keys` is the only place that signs tokens, and `private_key` the only one that signs with what was uploaded",
     },
     OnlyIn {
         paths: &[
@@ -351,7 +354,9 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/connect/inspect.rs",
     "crates/server/src/connect/key.rs",
     "crates/server/src/connect/open.rs",
+    "crates/server/src/connect/private_key.rs",
     "crates/server/src/connect/provider.rs",
+    "crates/server/src/connect/source.rs",
     "crates/server/src/connect/tokens.rs",
     "crates/server/src/directory/apply.rs",
     "crates/server/src/directory/secret.rs",

@@ -19,6 +19,9 @@ pub struct OAuthSpec {
     /// The preset that whatever was left out was filled in from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
+    /// How tokens come to be.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub flow: OAuthFlow,
     /// The provider's issuer. Without `endpoints` they are what it says of itself (RFC 8414).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
@@ -42,6 +45,9 @@ pub struct OAuthSpec {
     /// Further parameters that the browser is sent there with.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub authorization_parameters: BTreeMap<String, String>,
+    /// Further parameters that the token endpoint is asked with: `audience`, `resource`. Only with client credentials.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub token_parameters: BTreeMap<String, String>,
     /// Where in the answer to a code the token stands, as a JSON pointer; the answer itself if it is empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub token_at: String,
@@ -60,13 +66,26 @@ pub struct OAuthSpec {
     pub assumed_lifetime_seconds: Option<u64>,
 }
 
+/// How tokens come to be at an OAuth 2 provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OAuthFlow {
+    /// A person says yes there (RFC 6749 §4.1).
+    #[default]
+    AuthorizationCode,
+    /// Whoever proves to be us gets one, with no person behind it (RFC 6749 §4.4).
+    ClientCredentials,
+}
+
 /// The endpoints of a provider.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct OAuthEndpoints {
-    /// Where the browser goes.
-    pub authorization: String,
+    /// Where the browser goes. Not with client credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization: Option<String>,
     /// Where codes and refresh tokens are redeemed.
     pub token: String,
     /// Where tokens are revoked.
@@ -154,9 +173,9 @@ impl OAuthSpec {
             AccountAnswer::Token => "token",
             AccountAnswer::Userinfo => "userinfo",
         });
-        vec![
+        let mut fields = vec![
             self.issuer.as_deref().unwrap_or_default(),
-            of(|endpoints| Some(&endpoints.authorization)),
+            of(|endpoints| endpoints.authorization.as_deref()),
             of(|endpoints| Some(&endpoints.token)),
             of(|endpoints| endpoints.revocation.as_deref()),
             of(|endpoints| endpoints.userinfo.as_deref()),
@@ -164,15 +183,17 @@ impl OAuthSpec {
             self.authentication.as_str(),
             self.revocation.as_str(),
             account.unwrap_or_default(),
-        ]
+        ];
+        match self.flow {
+            // As it was before there were others.
+            OAuthFlow::AuthorizationCode => {}
+            OAuthFlow::ClientCredentials => fields.push("client_credentials"),
+        }
+        fields
     }
 
     pub(super) fn check(&self) -> Result<(), SpecError> {
-        let is_url = |url: &str| {
-            let base = url.split('?').next().unwrap_or_default().trim_end_matches('/');
-            !url.contains('#') && check_base_url(base).is_ok()
-        };
-        if !self.issuer.as_deref().is_none_or(is_url) {
+        if !self.issuer.as_deref().is_none_or(is_endpoint) {
             return Err(SpecError::field("credential.oauth2.issuer", "is an https URL"));
         }
         let Some(endpoints) = &self.endpoints else {
@@ -184,19 +205,23 @@ impl OAuthSpec {
                 )),
             };
         };
-        let mut urls = vec![&endpoints.authorization, &endpoints.token];
+        if endpoints.authorization.is_some() != (self.flow == OAuthFlow::AuthorizationCode) {
+            return Err(SpecError::field(
+                "credential.oauth2.endpoints.authorization",
+                "is given where people connect accounts, and only there",
+            ));
+        }
+        let mut urls = vec![&endpoints.token];
+        urls.extend(&endpoints.authorization);
         urls.extend(&endpoints.revocation);
         urls.extend(&endpoints.userinfo);
-        if !urls.into_iter().all(|url| is_url(url)) {
+        if !urls.into_iter().all(|url| is_endpoint(url)) {
             return Err(SpecError::field("credential.oauth2.endpoints", "are https URLs"));
         }
         self.check_asking()
     }
 
     fn check_asking(&self) -> Result<(), SpecError> {
-        let is_plain = |text: &str, most: usize| {
-            (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
         if !is_plain(&self.client_id, 512) {
             return Err(SpecError::field(
                 "credential.oauth2.client_id",
@@ -236,11 +261,46 @@ impl OAuthSpec {
                 "is a parameter's name",
             ));
         }
+        self.check_flow(is_free)?;
         self.check_answers()
     }
 
+    fn check_flow(&self, is_free: impl Fn(&String) -> bool) -> Result<(), SpecError> {
+        let parameters = &self.token_parameters;
+        match self.flow {
+            OAuthFlow::AuthorizationCode if parameters.is_empty() => Ok(()),
+            OAuthFlow::AuthorizationCode => Err(SpecError::field(
+                "credential.oauth2.token_parameters",
+                "are for client credentials",
+            )),
+            // SECURITY: whoever asked would be us (RFC 6749 §4.4: confidential clients alone).
+            OAuthFlow::ClientCredentials if self.authentication == SignInAuthentication::None => {
+                Err(SpecError::field(
+                    "credential.oauth2.authentication",
+                    "proves us where there is nobody else",
+                ))
+            }
+            OAuthFlow::ClientCredentials if self.account.is_some() || !self.token_at.is_empty() => {
+                Err(SpecError::field(
+                    "credential.oauth2.account",
+                    "and `token_at` are for accounts of people",
+                ))
+            }
+            OAuthFlow::ClientCredentials
+                if parameters.len() > 16
+                    || !parameters.keys().all(is_free)
+                    || parameters.values().any(|value| value.len() > 1024) =>
+            {
+                Err(SpecError::field(
+                    "credential.oauth2.token_parameters",
+                    "are at most 16, none of them the protocol's own",
+                ))
+            }
+            OAuthFlow::ClientCredentials => Ok(()),
+        }
+    }
+
     fn check_answers(&self) -> Result<(), SpecError> {
-        let is_pointer = |text: &str| text.starts_with('/') && text.len() <= 128;
         if !self.token_at.is_empty() && !is_pointer(&self.token_at) {
             return Err(SpecError::field(
                 "credential.oauth2.token_at",
@@ -268,6 +328,24 @@ impl OAuthSpec {
     }
 }
 
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// https, or http on this machine.
+pub(super) fn is_endpoint(url: &str) -> bool {
+    let base = url.split('?').next().unwrap_or_default().trim_end_matches('/');
+    !url.contains('#') && check_base_url(base).is_ok()
+}
+
+pub(super) fn is_plain(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+pub(super) fn is_pointer(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= 128
+}
+
 fn scope_word() -> String {
     "scope".to_owned()
 }
@@ -287,12 +365,16 @@ fn is_space(text: &str) -> bool {
 /// The part of a credential that is a token of the provider.
 pub const ACCESS_TOKEN: &str = "access_token";
 
-/// Parameters of an authorization request that are never a configuration's.
+/// Parameters of a request that are never a configuration's.
 const OURS: &[&str] = &[
+    "assertion",
+    "client_assertion",
+    "client_assertion_type",
     "client_id",
     "client_secret",
     "code_challenge",
     "code_challenge_method",
+    "grant_type",
     "redirect_uri",
     "request",
     "request_uri",
@@ -351,6 +433,44 @@ mod tests {
     }
 
     #[test]
+    fn a_token_with_nobody_behind_it_is_no_persons() {
+        let machine = |changes: &Value| {
+            let mut oauth = json!({ "flow": "client_credentials", "authentication": "client_secret_basic",
+                "endpoints": { "token": "https://id.example/token" } });
+            for (field, value) in changes.as_object().unwrap() {
+                oauth[field] = value.clone();
+            }
+            let mut spec = spec(&oauth);
+            spec.owner_level = super::super::OwnerLevel::Tenant;
+            spec
+        };
+        let is_taken = |spec: &ConnectionSpec| spec.check(&"crm".parse().unwrap()).is_ok();
+        assert!(is_taken(&machine(
+            &json!({ "token_parameters": { "audience": "https://api.example" } })
+        )));
+        let mut of_people = machine(&json!({}));
+        of_people.owner_level = super::super::OwnerLevel::User;
+        assert!(!is_taken(&of_people));
+        for change in [
+            json!({ "authentication": "none" }),
+            json!({ "token_parameters": { "grant_type": "password" } }),
+            json!({ "token_parameters": { "client_assertion": "x" } }),
+            json!({ "endpoints": { "authorization": "https://id.example/a", "token": "https://id.example/token" } }),
+            json!({ "account": { "of": "token", "subject": "/id" } }),
+        ] {
+            assert!(!is_taken(&machine(&change)), "{change}");
+        }
+        assert!(!self::is_taken(
+            &json!({ "endpoints": { "token": "https://id.example/token" } })
+        ));
+        assert!(!self::is_taken(
+            &json!({ "token_parameters": { "audience": "x" } })
+        ));
+        let (person, nobody) = (spec(&json!({})), spec(&json!({ "flow": "client_credentials" })));
+        assert_ne!(person.destination(), nobody.destination());
+    }
+
+    #[test]
     fn tokens_are_sealed_for_every_place_where_they_go() {
         let base = spec(&json!({})).destination();
         let endpoints = |field: &str| {
@@ -378,7 +498,7 @@ mod tests {
 
     #[test]
     fn the_secret_of_a_client_goes_to_its_own_provider_alone() {
-        let secret = |changes: &Value| spec(changes).client_secret_destination();
+        let secret = |changes: &Value| spec(changes).secret_destination();
         let base = secret(&json!({}));
         assert!(base.is_some());
         assert_eq!(base, secret(&json!({ "scopes": ["x"] })));

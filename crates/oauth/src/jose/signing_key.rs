@@ -64,6 +64,25 @@ impl SigningKey {
         Self::new(pair.map_err(|_| KeyError::Rejected)?, algorithm)
     }
 
+    /// Reads a key as tools write it: PKCS#8, or the form that its kind had before (RFC 8017 §A.1.2 for RSA, RFC 5915 for
+    /// elliptic curves). The thumbprint of the key is its `kid`.
+    ///
+    /// # Errors
+    /// As [`Self::from_pkcs8`].
+    pub fn from_der(algorithm: Algorithm, der: &[u8]) -> Result<Self, KeyError> {
+        if let Ok(key) = Self::from_pkcs8(algorithm, der) {
+            return Ok(key);
+        }
+        let pair = match scheme(algorithm) {
+            Scheme::Ecdsa(parameters) => {
+                EcdsaKeyPair::from_private_key_der(parameters, der).map(KeyPair::Ecdsa)
+            }
+            Scheme::Ed25519 => return Err(KeyError::Rejected),
+            Scheme::Rsa(encoding) => RsaKeyPair::from_der(der).map(|pair| KeyPair::Rsa(pair, encoding)),
+        };
+        Self::new(pair.map_err(|_| KeyError::Rejected)?, algorithm)
+    }
+
     fn new(pair: KeyPair, algorithm: Algorithm) -> Result<Self, KeyError> {
         let jwk = Jwk::new(public_material(&pair, algorithm)?, algorithm);
         let kid = jwk.thumbprint();

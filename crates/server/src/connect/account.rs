@@ -150,7 +150,7 @@ pub async fn view(
     let tokens = provider_token::find(&app.db, served.tenant.id, account.id).await?;
     let (state, fingerprint, by_oauth) =
         connection.map_or((Lifecycle::Retired, String::new(), false), |connection| {
-            let by_oauth = connection.spec.credential.oauth().is_some();
+            let by_oauth = connection.spec.credential.is_token();
             (connection.state, fingerprint(&connection), by_oauth)
         });
     let status = match (account.state, state) {

@@ -108,7 +108,7 @@ impl Question {
         self.connection
             .spec
             .credential
-            .oauth()
+            .by_page()
             .ok_or(ConnectRefusal::NotOffered)
     }
 
@@ -186,7 +186,7 @@ pub(super) async fn asked(
     let tenant = served.tenant.id;
     let is_offered = connection.state.is_active()
         && connection.spec.owner_level == OwnerLevel::User
-        && connection.spec.credential.oauth().is_some();
+        && connection.spec.credential.by_page().is_some();
     if !is_offered {
         return Err(ConnectRefusal::NotOffered);
     }

@@ -1,6 +1,7 @@
-//! What proves us to the provider of a connection: a secret, sealed for exactly this connection and provider, or an
-//! assertion that the tenant's key signs (RFC 7523 §2.2).
+//! What proves us to the provider of a connection: a secret or a private key, sealed for exactly this connection and
+//! provider, or an assertion that the tenant's key signs (RFC 7523 §2.2).
 
+use super::private_key::PrivateKey;
 use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::egress::provider::ClientProof;
@@ -8,7 +9,7 @@ use crate::error::{Failure, Refusal};
 use crate::keys::Mandate;
 use crate::setup::sha256;
 use crate::tenants::Served;
-use chancery_core::connection::{Connection, ConnectionSpec, OAuthSpec};
+use chancery_core::connection::{Connection, ConnectionSpec, OAuthSpec, ProofKind};
 use chancery_core::event::Change;
 use chancery_core::id::{EventId, Id as _};
 use chancery_core::issuer::SignInAuthentication;
@@ -32,16 +33,22 @@ pub async fn set(
 ) -> Result<Connection, Failure> {
     let tenant = served.tenant.id;
     let old = change::load::<ConnectionSpec>(app, tenant, named).await?;
-    let oauth = old.spec.credential.oauth();
-    if !oauth.is_some_and(|oauth| oauth.authentication.uses_secret()) {
-        let text = format!("connection `{}` does not take a secret of ours", old.name);
-        return Err(Refusal::Invalid(text).into());
+    match old.spec.credential.proof() {
+        ProofKind::None => {
+            let text = format!("connection `{}` does not take a secret of ours", old.name);
+            return Err(Refusal::Invalid(text).into());
+        }
+        ProofKind::PrivateKey(algorithm) => {
+            let read = PrivateKey::read(secret, algorithm, None);
+            read.map_err(|error| Refusal::Invalid(error.to_string()))?;
+        }
+        ProofKind::Secret => {}
     }
     if old.state == Lifecycle::Retired {
         return Err(Refusal::Invalid(format!("connection `{}` is retired", old.name)).into());
     }
-    if !(1..=4_096).contains(&secret.expose_secret().len()) {
-        return Err(Refusal::Invalid("the secret has 1 to 4,096 bytes".to_owned()).into());
+    if !(1..=16_384).contains(&secret.expose_secret().len()) {
+        return Err(Refusal::Invalid("the secret has 1 to 16,384 bytes".to_owned()).into());
     }
     let subject = (Noun::Connection, old.name.as_str(), old.spec.owner.as_ref());
     change::permit(served, caller, ManagementAction::WriteDestination, subject)?;
@@ -101,7 +108,12 @@ pub(super) async fn proof(
     }
 }
 
-async fn open(app: &App, served: &Served, connection: &Connection) -> Result<Secret<String>, Failure> {
+/// What is set with the connection, for its provider as it is now.
+pub(super) async fn open(
+    app: &App,
+    served: &Served,
+    connection: &Connection,
+) -> Result<Secret<String>, Failure> {
     const UNSET: Failure =
         Failure::Stale("no secret is set for the connection's provider, or it was set for another one");
     let sealed = store::find_connection_secret(&app.db, served.tenant.id, connection.id).await?;
@@ -114,7 +126,7 @@ async fn open(app: &App, served: &Served, connection: &Connection) -> Result<Sec
 }
 
 fn bound_to(served: &Served, connection: &Connection) -> Result<AssociatedData, Failure> {
-    let destination = connection.spec.client_secret_destination();
+    let destination = connection.spec.secret_destination();
     let destination =
         destination.ok_or_else(|| Failure::Internal("a connection without a provider".to_owned()))?;
     Ok(AssociatedData::ConnectionSecret(ConnectionSecret {

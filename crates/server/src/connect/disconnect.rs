@@ -14,7 +14,7 @@ use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::{Actor, SystemActor};
 use chancery_core::connected_account::{ConnectedAccount, ConnectedAccountSpec};
-use chancery_core::connection::ConnectionSpec;
+use chancery_core::connection::{ConnectionSpec, CredentialKind};
 use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::{EventId, Id as _};
 use chancery_core::noun::{Lifecycle, Noun};
@@ -186,10 +186,16 @@ async fn revoke(
 
 async fn ask(app: &App, served: &Served, account: &ConnectedAccount, now: Timestamp) -> Result<(), AskError> {
     let tenant = served.tenant.id;
-    let found = provider_token::find_with_sealed(&app.db, tenant, account.id).await;
-    let (_, sealed) = found.map_err(Failure::from)?.ok_or(AskError::NoEndpoint)?;
     let name = account.spec.connection.as_str();
     let connection = change::load::<ConnectionSpec>(app, tenant, name).await?;
+    if matches!(connection.spec.credential, CredentialKind::AppInstallation(_)) {
+        return Err(AskError::EndByThemselves);
+    }
+    let found = provider_token::find_with_sealed(&app.db, tenant, account.id).await;
+    let Some((_, sealed)) = found.map_err(Failure::from)? else {
+        // Named, and never used: the provider gave nothing.
+        return Ok(());
+    };
     let spec = connection.spec.credential.oauth().ok_or(AskError::NoEndpoint)?;
     let owner = key::owner_id(app, served, &account.spec.owner).await?;
     // SECURITY: bound to where the connection goes now: if that was changed, nothing opens, and nothing is sent there.

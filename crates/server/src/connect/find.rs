@@ -138,7 +138,7 @@ async fn account(
     let Some(account) = found.filter(usable) else {
         return Ok(None);
     };
-    if connection.spec.credential.oauth().is_some() {
+    if connection.spec.credential.is_token() {
         let tokens = provider_token::find(&app.db, tenant, account.id).await?;
         if !tokens.is_some_and(|tokens| tokens.is_usable(calling.now)) {
             return Ok(None);

@@ -23,7 +23,6 @@ use chancery_core::connection::ACCESS_TOKEN;
 use chancery_core::event::Change;
 use chancery_core::noun::Spec as _;
 use chancery_core::time::Timestamp;
-use chancery_core::upstream::UpstreamUrl;
 use chancery_oauth::provider::ProviderTokens;
 use chancery_oauth::sign_in::SignInAnswer;
 use chancery_store::begun_connect as begun;
@@ -106,14 +105,11 @@ pub async fn finish(
 /// An answer that names the account's interface must name one that the connection goes to.
 fn check_interface(question: &Question, tokens: &ProviderTokens) -> Result<(), ConnectRefusal> {
     let is_named = question.spec()?.api_url_at.is_some();
-    let named = tokens.api_url.as_deref().unwrap_or_default();
-    let spec = &question.connection.spec;
-    let is_ours = named.parse::<UpstreamUrl>().is_ok_and(|url| {
-        // Named without a path: the connection may go below it.
-        url.origin() == spec.base_url.origin() || spec.reaches(&url)
-    });
-    if is_named && !is_ours {
-        return Err(ConnectRefusal::OtherInterface(named.to_owned()));
+    let named = tokens.api_url.as_deref();
+    if is_named && !question.connection.spec.is_interface(named) {
+        return Err(ConnectRefusal::OtherInterface(
+            named.unwrap_or_default().to_owned(),
+        ));
     }
     Ok(())
 }

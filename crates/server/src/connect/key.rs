@@ -1,4 +1,5 @@
-//! Setting a key: the credential of one owner at one connection is sealed and stored.
+//! Setting a key: the credential of one owner at one connection is sealed and stored. Where tokens are fetched without a
+//! person there is none to seal, and naming the account is all.
 
 use crate::app::App;
 use crate::connect::{bound_to, destination_fingerprint, hexadecimal};
@@ -11,7 +12,7 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::connected_account::{
     AccountOwner, ConnectedAccount, ConnectedAccountSpec, OwnerId, default_name,
 };
-use chancery_core::connection::{Connection, ConnectionSpec};
+use chancery_core::connection::{Connection, ConnectionSpec, CredentialKind};
 use chancery_core::event::Change;
 use chancery_core::id::{ConnectedAccountId, Id as _};
 use chancery_core::name::Name;
@@ -21,7 +22,7 @@ use chancery_core::time::Timestamp;
 use chancery_core::user::UserSpec;
 use chancery_policy::ManagementAction;
 use chancery_store::connected_account as store;
-use chancery_store::record;
+use chancery_store::{provider_token, record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A key to set.
@@ -91,30 +92,48 @@ pub async fn set_key(
 
     // 3. Seal for exactly this account, owner and destination, and store it with its record.
     let owner = owner_id(app, served, &account.spec.owner).await?;
-    let bound = bound_to(tenant, (account.id, owner), (connection.id, fingerprint));
-    let content = content(&wanted.values)?;
-    let sealed = chancery_vault::seal(served.keys.vault(), &bound, &content, &*app.random)
-        .map_err(Failure::internal)?;
+    let credential = if connection.spec.credential.fetches_itself() {
+        // Its first use fetches a token, as if the one before were over. An installation has many, each with an end of its own.
+        let is_one = !matches!(connection.spec.credential, CredentialKind::AppInstallation(_));
+        let end = is_one.then_some(caller.now);
+        vec![
+            store::delete_sealed(tenant, account.id),
+            provider_token::connect(tenant, account.id, (true, end), caller.now),
+        ]
+    } else {
+        let bound = bound_to(tenant, (account.id, owner), (connection.id, fingerprint));
+        let content = content(&wanted.values)?;
+        let sealed = chancery_vault::seal(served.keys.vault(), &bound, &content, &*app.random)
+            .map_err(Failure::internal)?;
+        vec![
+            served.keys.assert_current(),
+            store::put_sealed(tenant, account.id, &sealed.to_bytes(), caller.now),
+        ]
+    };
     let written = match old {
         None => (Change::Created, record::insert(tenant, &account)),
         Some(_) => (Change::SecretReset, record::update(tenant, &account)),
     };
     let is_new = written.0 == Change::Created;
     let mut work = change::recorded(app, served, caller, &account, written)?;
-    work.statements.push(served.keys.assert_current());
-    work.statements.push(store::put_sealed(
-        tenant,
-        account.id,
-        &sealed.to_bytes(),
-        caller.now,
-    ));
+    work.statements.extend(credential);
     change::commit(app, caller, work).await?;
     Ok(KeySet { account, is_new })
 }
 
 /// Every part has a value that its place can take, and nothing else has one.
 fn check_values(connection: &Connection, values: &BTreeMap<Name, Secret<String>>) -> Result<(), Refusal> {
-    if connection.spec.credential.oauth().is_some() {
+    if connection.spec.credential.fetches_itself() {
+        return if values.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::Invalid(format!(
+                "an account at connection `{}` has no key of its own: what proves us is set with `chancery connection secret {}`",
+                connection.name, connection.name
+            )))
+        };
+    }
+    if connection.spec.credential.by_page().is_some() {
         return Err(Refusal::Invalid(format!(
             "connection `{}` has no key: its accounts are connected at `{{base}}/connect/{}`",
             connection.name, connection.name
@@ -163,7 +182,13 @@ fn spec(
             .or_else(|| old.map(|old| old.spec.label.clone()))
             .unwrap_or_default(),
         fingerprint: hexadecimal(fingerprint),
-        parts: wanted.values.keys().cloned().collect(),
+        parts: connection
+            .spec
+            .credential
+            .parts()
+            .iter()
+            .map(|part| part.name.clone())
+            .collect(),
         expires_at: wanted.expires_at,
         provider_account: None,
         scopes: BTreeSet::new(),

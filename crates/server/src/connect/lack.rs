@@ -50,7 +50,7 @@ pub(super) async fn of(
     let by_page = found.is_some_and(|found| {
         found.state.is_active()
             && found.spec.owner_level == OwnerLevel::User
-            && found.spec.credential.oauth().is_some()
+            && found.spec.credential.by_page().is_some()
     });
     if !by_page || !served.has_own_host() {
         return Ok(None);

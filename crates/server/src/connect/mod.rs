@@ -12,14 +12,17 @@ pub mod disconnect;
 pub mod find;
 pub mod finish;
 pub mod inspect;
+mod installation;
 pub mod key;
 pub mod lack;
 pub mod open;
 pub mod preset;
+mod private_key;
 pub mod propose;
 pub mod provider;
 pub mod refresh;
 pub mod release;
+mod source;
 mod tokens;
 
 use crate::setup::sha256;

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::connect::find::guarded;
-use crate::connect::{bound_to, destination_fingerprint};
+use crate::connect::{bound_to, destination_fingerprint, installation};
 use crate::error::Failure;
 use crate::tenants::Served;
 use chancery_core::connection::{Connection, Placement};
@@ -100,26 +100,41 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
         (account.id, account.owner),
         (usage.connection, usage.fingerprint),
     );
+    let content = match installation::wanted(permit, &connection)? {
+        Some(wanted) => installation::open(app, served, &wanted, &bound).await?,
+        None => read_stored(app, served, (&connection, opening), &bound).await?,
+    };
+    placed(&connection, &content)
+}
+
+/// What is stored for an account; from memory, where it does not change without a new version.
+async fn read_stored(
+    app: &App,
+    served: &Served,
+    (connection, opening): (&Connection, Opening),
+    bound: &AssociatedData,
+) -> Result<Secret<Vec<u8>>, Failure> {
+    let tenant = served.tenant.id;
     let cache = &app.gateway.sealed.0;
-    let cached = (tenant, account.id, account_version);
+    let cached = (tenant, opening.account, opening.account_version);
     // A provider's tokens are replaced without a new version of their account.
-    let is_kept = connection.spec.credential.oauth().is_none();
+    let is_kept = !connection.spec.credential.is_token();
     // One that was sealed anew since, with another key, is read again.
     if is_kept
         && let Some(sealed) = cache.get(&cached)
         && let Some(key) = served.keys.vault_for(&sealed)
-        && let Ok(content) = chancery_vault::open(key, &bound, &sealed)
+        && let Ok(content) = chancery_vault::open(key, bound, &sealed)
     {
-        return placed(&connection, &content);
+        return Ok(content);
     }
     let sealed = find_sealed(&app.db, tenant, opening).await?;
     let sealed = sealed.ok_or(Failure::Stale("the account was changed, or has no credential"))?;
     let sealed = Arc::new(Sealed::parse(&sealed).map_err(Failure::internal)?);
-    let content = unseal(app, served, &bound, &sealed).await?;
+    let content = unseal(app, served, bound, &sealed).await?;
     if is_kept {
         cache.insert(cached, sealed);
     }
-    placed(&connection, &content)
+    Ok(content)
 }
 
 /// Sealed credentials as they were read, under the version of their account, which every new value raises.

@@ -10,9 +10,9 @@ use serde_json::{Map, Value};
 /// # Errors
 /// [`Refusal::Invalid`] with the names that there are.
 pub fn check(spec: &ConnectionSpec) -> Result<(), Refusal> {
-    let named = spec.credential.oauth().and_then(|oauth| oauth.preset.as_ref());
+    let named = spec.credential.preset();
     match named {
-        Some(named) if !PRESETS.iter().any(|(known, _)| known == named) => {
+        Some(named) if !PRESETS.iter().any(|(known, _)| *known == named) => {
             let all: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
             let text = format!("there is no preset `{named}`; there are {}", all.join(", "));
             Err(Refusal::Invalid(text))
@@ -23,21 +23,28 @@ pub fn check(spec: &ConnectionSpec) -> Result<(), Refusal> {
 
 /// Fills in a connection as it was written. What it says stays.
 pub fn fill_in(item: &mut Map<String, Value>) {
-    let oauth = item
-        .get("credential")
-        .and_then(|credential| credential.get("oauth2"));
-    let text = |name: &str| oauth?.get(name)?.as_str().map(str::to_owned);
+    let Some(Value::Object(credential)) = item.get("credential") else {
+        return;
+    };
+    // One kind, whichever it is: a preset is of that kind too.
+    let Some((kind, said)) = credential.iter().next() else {
+        return;
+    };
+    let text = |name: &str| said.get(name).and_then(Value::as_str);
     let Some(preset) = text("preset") else {
         return;
     };
     let client_id = text("client_id").unwrap_or_default();
     let found = PRESETS.iter().find(|(known, _)| *known == preset);
     let Some(Ok(Value::Object(preset))) =
-        found.map(|(_, text)| toml::from_str::<Value>(&text.replace("{client_id}", &client_id)))
+        found.map(|(_, text)| toml::from_str::<Value>(&text.replace("{client_id}", client_id)))
     else {
         return;
     };
-    merge(item, preset);
+    let is_of_kind = |preset: &Value| preset.get(kind).is_some();
+    if preset.get("credential").is_some_and(is_of_kind) {
+        merge(item, preset);
+    }
 }
 
 /// Members that are missing; what both have is gone into, scopes are put together, and of anything else that both have
@@ -68,7 +75,12 @@ const PRESETS: &[(&str, &str)] = &[
     ("dropbox", include_str!("../../../../presets/dropbox.toml")),
     ("facebook", include_str!("../../../../presets/facebook.toml")),
     ("fusionauth", include_str!("../../../../presets/fusionauth.toml")),
+    ("github-app", include_str!("../../../../presets/github-app.toml")),
     ("github", include_str!("../../../../presets/github.toml")),
+    (
+        "google-service-account",
+        include_str!("../../../../presets/google-service-account.toml"),
+    ),
     ("google", include_str!("../../../../presets/google.toml")),
     ("hubspot", include_str!("../../../../presets/hubspot.toml")),
     ("linear", include_str!("../../../../presets/linear.toml")),
@@ -78,6 +90,10 @@ const PRESETS: &[(&str, &str)] = &[
     ("onelogin", include_str!("../../../../presets/onelogin.toml")),
     ("pingone", include_str!("../../../../presets/pingone.toml")),
     ("reddit", include_str!("../../../../presets/reddit.toml")),
+    (
+        "salesforce-jwt",
+        include_str!("../../../../presets/salesforce-jwt.toml"),
+    ),
     ("salesforce", include_str!("../../../../presets/salesforce.toml")),
     ("slack", include_str!("../../../../presets/slack.toml")),
     ("spotify", include_str!("../../../../presets/spotify.toml")),
@@ -103,18 +119,26 @@ mod tests {
     fn every_preset_makes_a_whole_connection() {
         for (name, text) in PRESETS {
             let known: Value = toml::from_str(text).unwrap();
-            let mut item = json!({ "credential": { "oauth2": { "preset": name, "client_id": "our-id" } } });
+            let kind = known["credential"].as_object().unwrap().keys().next().unwrap();
+            let mut said = json!({ "preset": name });
+            said[if kind == "oauth2" { "client_id" } else { "issuer" }] = json!("our-id");
+            if kind == "app_installation" {
+                said["installation"] = json!(7);
+                said["permissions"] = json!({ "contents": "read" });
+            }
+            let mut item = json!({ "credential": { kind.clone(): said } });
             if known.get("base_url").is_none() {
                 item["base_url"] = json!("https://acme.example");
             }
             let oauth = &known["credential"]["oauth2"];
-            if oauth.get("endpoints").is_none() {
+            if kind == "oauth2" && oauth.get("endpoints").is_none() {
                 item["credential"]["oauth2"]["issuer"] = json!("https://id.acme.example");
             }
             let spec = filled(item);
             assert_eq!(spec.check(&name.parse().unwrap()), Ok(()), "{name}");
+            assert_eq!(check(&spec), Ok(()), "{name}");
             // Whoever reads whose account it is at an endpoint has one.
-            let endpoints = spec.credential.oauth().unwrap().endpoints.as_ref();
+            let endpoints = spec.credential.oauth().and_then(|oauth| oauth.endpoints.as_ref());
             let is_asked = oauth.pointer("/account/of") == Some(&json!("userinfo"));
             assert!(
                 endpoints.is_none_or(|all| all.userinfo.is_some() == is_asked),
@@ -158,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_of_another_kind_fills_in_nothing() {
+        let said = json!({ "credential": { "signed_assertion": { "preset": "github", "issuer": "x" } } });
+        let mut item = said.clone();
+        fill_in(item.as_object_mut().unwrap());
+        assert_eq!(item, said);
+    }
+
+    #[test]
     fn what_a_connection_says_itself_stays() {
         let spec = filled(json!({
             "base_url": "https://github.example.com/api/v3",
@@ -169,8 +201,8 @@ mod tests {
         let endpoints = oauth.endpoints.as_ref().unwrap();
         assert_eq!(endpoints.token, "https://github.example.com/token");
         assert_eq!(
-            endpoints.authorization,
-            "https://github.com/login/oauth/authorize"
+            endpoints.authorization.as_deref(),
+            Some("https://github.com/login/oauth/authorize")
         );
         assert_eq!(oauth.scope(), "repo");
     }

@@ -31,6 +31,9 @@ pub enum AskError {
     /// The connection leads elsewhere than when the tokens were sealed.
     #[error("the connection leads elsewhere than when the account was connected")]
     Moved,
+    /// It gives tokens that nobody takes back.
+    #[error("its tokens are not taken back: they end by themselves within the hour")]
+    EndByThemselves,
     /// It has no endpoint for this.
     #[error("the provider has no endpoint for this")]
     NoEndpoint,
@@ -43,7 +46,11 @@ impl AskError {
     /// Whether it is certain that the provider did nothing. If not, what it was sent may be used up.
     pub(super) fn is_certain(&self) -> bool {
         match self {
-            Self::Endpoints(_) | Self::Moved | Self::NoEndpoint | Self::Failure(_) => true,
+            Self::Endpoints(_)
+            | Self::Moved
+            | Self::EndByThemselves
+            | Self::NoEndpoint
+            | Self::Failure(_) => true,
             Self::Answer(error) => error.is_certain(),
             Self::Egress(error) => match error {
                 EgressError::MalformedUrl
@@ -134,6 +141,21 @@ impl<'a> ReadyProvider<'a> {
             ("refresh_token", refresh_token.expose_secret()),
         ];
         self.tokens(form, Asked::Refresh).await
+    }
+
+    /// A token with no person behind it (RFC 6749 §4.4.2).
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn client_credentials(&self) -> Result<ProviderTokens, AskError> {
+        let scope = self.spec.scope();
+        let mut form = vec![("grant_type", urn::CLIENT_CREDENTIALS)];
+        if !scope.is_empty() {
+            form.push((&self.spec.scope_parameter, &scope));
+        }
+        let more = self.spec.token_parameters.iter();
+        form.extend(more.map(|(name, value)| (name.as_str(), value.as_str())));
+        self.tokens(form, Asked::Machine).await
     }
 
     async fn tokens(&self, form: Vec<(&str, &str)>, asked: Asked) -> Result<ProviderTokens, AskError> {

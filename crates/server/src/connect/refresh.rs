@@ -1,5 +1,5 @@
-//! Keeping the tokens of an account at an OAuth 2 provider good (RFC 6749 §6): ahead of their end, and one refresh at a
-//! time for each account on all nodes together.
+//! Keeping the tokens of an account at a provider good (RFC 6749 §6): ahead of their end, and one refresh at a time for
+//! each account on all nodes together. The first token of an account that needs no person comes the same way.
 //!
 //! A refresh token may be good for one use only. So the intent is committed before the provider is asked, under a number
 //! that only the last refresh has, and what comes back is committed under that number. A node that dies in between
@@ -7,11 +7,11 @@
 //! provider had rotated it, it is lost with the answer, and nothing is lost by trying. What the provider then refuses is
 //! `revoked`, and its owner connects again.
 
-use super::provider::{AskError, ReadyProvider};
+use super::provider::AskError;
+use super::source::{self, NotRefreshed};
 use super::tokens::HeldTokens;
-use super::{bound_to, lack, open};
+use super::{bound_to, installation, lack, open};
 use crate::app::App;
-use crate::egress::openid::Provider;
 use crate::error::{Failure, Refusal};
 use crate::record;
 use crate::tenants::Served;
@@ -23,13 +23,13 @@ use chancery_core::connection::Connection;
 use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::{ConnectedAccountId, DecisionId, EventId, Id as _, TenantId};
 use chancery_core::time::{Timestamp, Ttl};
-use chancery_oauth::provider::ProviderTokens;
 use chancery_policy::UsePermit;
 use chancery_store::provider_token::{self as store, LOST, ProviderState, ProviderTokenRow, RefreshEnd};
 use chancery_store::{Outcome, connected_account, record as records};
 use chancery_vault::{AssociatedData, Sealed};
 use serde_json::json;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::Instrument as _;
@@ -51,7 +51,7 @@ pub async fn ensure(app: &Arc<App>, served: &Arc<Served>, permit: &UsePermit) ->
     };
     let connection = app.directory.connections.find(tenant, usage.connection).await?;
     let connection = connection.ok_or(Failure::Stale("the connection is gone"))?;
-    if connection.spec.credential.oauth().is_none() {
+    if !connection.spec.credential.is_token() {
         return Ok(());
     }
     let agent = app.directory.agents.find(tenant, plan.agent).await?;
@@ -64,39 +64,60 @@ pub async fn ensure(app: &Arc<App>, served: &Arc<Served>, permit: &UsePermit) ->
         fingerprint: usage.fingerprint,
         decision: permit.decision().id,
     };
-    if work.stands(plan.now).await?.is_some() {
+    let now = plan.now;
+    if let Some(wanted) = installation::wanted(permit, &work.connection)? {
+        work.row(now).await?;
+        let run = async move { installation::ensure(&work, &wanted, now).await };
+        return tokio::spawn(run.in_current_span())
+            .await
+            .unwrap_or_else(|error| Err(Failure::internal(error)));
+    }
+    if work.stands(now).await?.is_some() {
         return Ok(());
     }
     // In a task of its own: a client that goes away does not end a refresh that the provider has seen.
-    tokio::spawn(work.run(plan.now).in_current_span())
+    tokio::spawn(work.run(now).in_current_span())
         .await
         .unwrap_or_else(|error| Err(Failure::internal(error)))
 }
 
 /// Refreshes under way on this node, so that its calls do not race each other for one.
 #[derive(Debug, Default)]
-pub struct Refreshes(Mutex<HashMap<(TenantId, ConnectedAccountId), Turn>>);
+pub struct Refreshes {
+    turns: Turns<(TenantId, ConnectedAccountId)>,
+    pub(super) installations: installation::Tokens,
+}
+
+/// Who does what, one at a time for each.
+#[derive(Debug)]
+pub(super) struct Turns<K>(Mutex<HashMap<K, Turn>>);
 
 /// Whoever has it refreshes.
 type Turn = Arc<tokio::sync::Mutex<()>>;
 
-impl Refreshes {
-    fn of(&self, tenant: TenantId, account: ConnectedAccountId) -> Turn {
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
+    pub(super) fn of(&self, key: K) -> Turn {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if turns.len() >= PRUNE_AT {
             // One that only the map holds belongs to nobody.
             turns.retain(|_, turn| Arc::strong_count(turn) > 1);
         }
-        Arc::clone(turns.entry((tenant, account)).or_default())
+        Arc::clone(turns.entry(key).or_default())
     }
 }
 
-struct Refresh {
-    app: Arc<App>,
-    served: Arc<Served>,
+pub(super) struct Refresh {
+    pub(super) app: Arc<App>,
+    pub(super) served: Arc<Served>,
     agent: Arc<Agent>,
-    connection: Arc<Connection>,
-    account: AccountUse,
+    pub(super) connection: Arc<Connection>,
+    pub(super) account: AccountUse,
     fingerprint: [u8; 32],
     decision: DecisionId,
 }
@@ -104,7 +125,7 @@ struct Refresh {
 /// A refresh that is this node's.
 struct Begun {
     attempt: u64,
-    held: HeldTokens,
+    held: Option<HeldTokens>,
 }
 
 /// What a refresh came to.
@@ -137,7 +158,7 @@ impl Refresh {
         Ok(lack.unwrap_or_else(|| self.unavailable()).into())
     }
 
-    fn unavailable(&self) -> Refusal {
+    pub(super) fn unavailable(&self) -> Refusal {
         Refusal::ProviderUnavailable {
             connection: self.connection.name.clone(),
             decision: self.decision,
@@ -146,7 +167,11 @@ impl Refresh {
 
     /// Refreshes, or waits for whoever does. A token that is still good is used meanwhile.
     async fn run(self, now: Timestamp) -> Result<(), Failure> {
-        let turn = self.app.refreshes.of(self.served.tenant.id, self.account.id);
+        let turn = self
+            .app
+            .refreshes
+            .turns
+            .of((self.served.tenant.id, self.account.id));
         let _turn = match turn.try_lock() {
             Ok(turn) => turn,
             Err(_) if self.row(now).await?.is_good(now) => return Ok(()),
@@ -175,12 +200,7 @@ impl Refresh {
     /// Takes the refresh and records that it begins. `None` if it is another node's.
     async fn begin(&self, row: &ProviderTokenRow, now: Timestamp) -> Result<Option<Begun>, Failure> {
         let (app, tenant) = (&self.app, self.served.tenant.id);
-        let Some((_, sealed)) = store::find_with_sealed(&app.db, tenant, self.account.id).await? else {
-            return Err(self.not_connected().await?);
-        };
-        let sealed = Sealed::parse(&sealed).map_err(Failure::internal)?;
-        let content = open::unseal(app, &self.served, &self.bound(), &sealed).await?;
-        let held = HeldTokens::read(&content)?;
+        let held = self.held().await?;
         let until = (app.node, now.plus(HELD_FOR));
         let taken = store::begin(tenant, self.account.id, row, until, now);
         let event = self.event(EventKind::AccountRefreshing, EventOutcome::Ok, now, None)?;
@@ -190,6 +210,20 @@ impl Refresh {
             attempt: row.attempt + 1,
             held,
         }))
+    }
+
+    /// What a new token is asked for with. Nothing, where we prove ourselves each time.
+    async fn held(&self) -> Result<Option<HeldTokens>, Failure> {
+        if self.connection.spec.credential.fetches_itself() {
+            return Ok(None);
+        }
+        let (app, tenant) = (&self.app, self.served.tenant.id);
+        let Some((_, sealed)) = store::find_with_sealed(&app.db, tenant, self.account.id).await? else {
+            return Err(self.not_connected().await?);
+        };
+        let sealed = Sealed::parse(&sealed).map_err(Failure::internal)?;
+        let content = open::unseal(app, &self.served, &self.bound(), &sealed).await?;
+        HeldTokens::read(&content).map(Some)
     }
 
     /// Asks the provider and records what came of it, before anybody uses it.
@@ -221,8 +255,8 @@ impl Refresh {
         ))
     }
 
-    async fn ask(&self, held: HeldTokens, now: Timestamp) -> Ended {
-        let asked = self.ask_provider(&held, now).await;
+    async fn ask(&self, held: Option<HeldTokens>, now: Timestamp) -> Ended {
+        let asked = source::fetch(self, held.as_ref(), now).await;
         let failed = |state, error: String| Ended {
             end: RefreshEnd::Failed {
                 state,
@@ -232,61 +266,40 @@ impl Refresh {
             held: None,
             scopes: None,
         };
+        let over = if held.is_some() {
+            ProviderState::Revoked
+        } else {
+            // What needs no person is asked for again: whoever runs the provider may have mended it.
+            ProviderState::Error
+        };
         match asked {
-            Ok((tokens, provider_end, endpoints)) => {
+            Ok(mut fetched) => {
                 // One that is not replaced stays good.
-                let refresh_token = tokens.refresh_token.or(held.refresh_token);
+                let kept = held.and_then(|held| held.refresh_token);
+                fetched.held.refresh_token = fetched.held.refresh_token.or(kept);
                 Ended {
                     end: RefreshEnd::Refreshed {
-                        expires_at: provider_end,
+                        expires_at: fetched.expires_at,
                     },
-                    held: Some(HeldTokens::new(tokens.access_token, refresh_token, &endpoints)),
-                    scopes: tokens.scopes,
+                    held: Some(fetched.held),
+                    scopes: fetched.scopes,
                 }
             }
-            Err(NotRefreshed::Ask(error)) if error.is_grant_gone() => {
-                failed(ProviderState::Revoked, error.to_string())
-            }
-            Err(NotRefreshed::Ask(error)) if error.is_certain() => {
+            Err(NotRefreshed::Ask(error)) if error.is_grant_gone() => failed(over, error.to_string()),
+            Err(NotRefreshed::Ask(error)) if error.is_certain() || held.is_none() => {
                 failed(ProviderState::Error, error.to_string())
             }
             Err(NotRefreshed::Ask(error)) => failed(
                 ProviderState::Error,
                 format!("{error}; whether it gave a new token is not known"),
             ),
-            Err(error @ (NotRefreshed::Moved | NotRefreshed::OtherAccount)) => {
-                failed(ProviderState::Revoked, error.to_string())
-            }
+            Err(
+                error @ (NotRefreshed::Moved | NotRefreshed::OtherAccount | NotRefreshed::OtherInterface),
+            ) => failed(over, error.to_string()),
         }
     }
 
-    async fn ask_provider(
-        &self,
-        held: &HeldTokens,
-        now: Timestamp,
-    ) -> Result<(ProviderTokens, Option<Timestamp>, Provider), NotRefreshed> {
-        let spec = self.connection.spec.credential.oauth();
-        let (spec, token) = spec
-            .zip(held.refresh_token.as_ref())
-            .ok_or(NotRefreshed::Ask(AskError::NoEndpoint))?;
-        let provider = ReadyProvider::of(&self.app, &self.served, (&self.connection, spec), now).await?;
-        // SECURITY: a refresh token goes where it came from, and nowhere that the provider named since.
-        if provider.endpoints.token_endpoint != held.token_endpoint {
-            return Err(NotRefreshed::Moved);
-        }
-        let tokens = provider.refresh(token).await?;
-        let known = self.stored().await?;
-        let pinned = known.and_then(|account| account.spec.provider_account);
-        if let (Some(pinned), Some(found)) = (&pinned, &tokens.account)
-            && pinned.subject != found.subject
-        {
-            return Err(NotRefreshed::OtherAccount);
-        }
-        let end = provider.end_of(&tokens, now);
-        Ok((tokens, end, provider.endpoints))
-    }
-
-    async fn stored(&self) -> Result<Option<ConnectedAccount>, AskError> {
+    pub(super) async fn stored(&self) -> Result<Option<ConnectedAccount>, AskError> {
         let tenant = self.served.tenant.id;
         let found = records::find_by_id::<ConnectedAccountSpec>(&self.app.db, tenant, self.account.id).await;
         Ok(found.map_err(Failure::from)?)
@@ -331,7 +344,7 @@ impl Refresh {
         }
     }
 
-    fn bound(&self) -> AssociatedData {
+    pub(super) fn bound(&self) -> AssociatedData {
         bound_to(
             self.served.tenant.id,
             (self.account.id, self.account.owner),
@@ -339,7 +352,7 @@ impl Refresh {
         )
     }
 
-    fn event(
+    pub(super) fn event(
         &self,
         kind: EventKind,
         outcome: EventOutcome,
@@ -371,24 +384,13 @@ impl Refresh {
     }
 }
 
-/// Why there are no new tokens.
-#[derive(Debug, thiserror::Error)]
-enum NotRefreshed {
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    #[error("the provider names another token endpoint than the tokens came from")]
-    Moved,
-    #[error("the provider answered with another account's token")]
-    OtherAccount,
-}
-
 /// How long before its end a token is refreshed.
 pub const AHEAD: Ttl = Ttl::from_minutes(2);
 /// How long a refresh is one node's. SECURITY: longer than any exchange with a provider, so that nobody asks for what
 /// somebody else is being given.
 const HELD_FOR: Ttl = Ttl::from_seconds(30);
 /// How long nobody tries again after a failure.
-const NOT_BEFORE: Ttl = Ttl::from_seconds(10);
+pub(super) const NOT_BEFORE: Ttl = Ttl::from_seconds(10);
 const LOOKS: usize = 200;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const WRITES: usize = 3;

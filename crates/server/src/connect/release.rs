@@ -392,7 +392,12 @@ async fn end(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, Failure> {
     match flow {
-        Some(CredentialFlow::AuthorizationCode) => {
+        Some(
+            CredentialFlow::AuthorizationCode
+            | CredentialFlow::ClientCredentials
+            | CredentialFlow::SignedAssertion
+            | CredentialFlow::AppInstallation,
+        ) => {
             let tokens = provider_token::find(&app.db, tenant, account.id).await?;
             Ok(tokens.and_then(|tokens| tokens.expires_at))
         }

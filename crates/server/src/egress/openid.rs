@@ -109,7 +109,7 @@ impl Providers {
     ) -> Result<Provider, ProviderError> {
         if let Some(endpoints) = &spec.endpoints {
             return Ok(Provider {
-                authorization_endpoint: endpoints.authorization.clone(),
+                authorization_endpoint: endpoints.authorization.clone().unwrap_or_default(),
                 token_endpoint: endpoints.token.clone(),
                 revocation_endpoint: endpoints.revocation.clone(),
                 userinfo_endpoint: endpoints.userinfo.clone(),

@@ -36,6 +36,15 @@ pub enum ProviderQuestion<'a> {
         /// What proves us.
         proof: &'a ClientProof,
     },
+    /// A form that proves us by itself.
+    Assertion(Vec<(&'a str, &'a str)>),
+    /// Something in JSON, with a bearer that proves us.
+    Json {
+        /// What proves us.
+        bearer: &'a Secret<String>,
+        /// What is asked.
+        body: serde_json::Value,
+    },
     /// Whose token this is: a GET with the token as bearer.
     Whose(&'a Secret<String>),
     /// To take a token back: a POST with it as bearer.
@@ -87,6 +96,12 @@ impl Egress {
                 client_id,
                 proof,
             } => (Method::POST, form_body(form, client_id, proof, &mut headers)?),
+            ProviderQuestion::Assertion(form) => (Method::POST, encoded(&form, &mut headers)),
+            ProviderQuestion::Json { bearer: proof, body } => {
+                headers.insert(header::AUTHORIZATION, bearer(proof)?);
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                (Method::POST, Bytes::from(body.to_string()))
+            }
             ProviderQuestion::Whose(token) => {
                 headers.insert(header::AUTHORIZATION, bearer(token)?);
                 (Method::GET, Bytes::new())
@@ -138,10 +153,6 @@ fn form_body<'a>(
     proof: &'a ClientProof,
     headers: &mut HeaderMap,
 ) -> Result<Bytes, EgressError> {
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/x-www-form-urlencoded"),
-    );
     match proof {
         ClientProof::None => form.push(("client_id", client_id)),
         ClientProof::Basic(secret) => {
@@ -158,10 +169,18 @@ fn form_body<'a>(
             form.push(("client_assertion", assertion));
         }
     }
+    Ok(encoded(&form, headers))
+}
+
+fn encoded(form: &[(&str, &str)], headers: &mut HeaderMap) -> Bytes {
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-www-form-urlencoded"),
+    );
     let body = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(&form)
+        .extend_pairs(form)
         .finish();
-    Ok(Bytes::from(body))
+    Bytes::from(body)
 }
 
 const MAX_BYTES: usize = 256 * 1024;

@@ -144,7 +144,10 @@ async fn form(app: &App, served: &Served, connection: &str, wanted: &Wanted<'_>)
     };
     let (issued_token_type, fits) = match flow {
         CredentialFlow::ApiKey => (urn::TOKEN_TYPE_API_KEY, RequestedTokenType::ApiKey),
-        CredentialFlow::AuthorizationCode => (urn::TOKEN_TYPE_ACCESS_TOKEN, RequestedTokenType::AccessToken),
+        CredentialFlow::AuthorizationCode
+        | CredentialFlow::ClientCredentials
+        | CredentialFlow::SignedAssertion
+        | CredentialFlow::AppInstallation => (urn::TOKEN_TYPE_ACCESS_TOKEN, RequestedTokenType::AccessToken),
     };
     if wanted.token_type.is_some_and(|wanted| wanted != fits) {
         return Err(OTHER_TYPE.into());

@@ -95,6 +95,14 @@ mod limits;
 #[cfg(test)]
 mod local_users;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod machine_assertion;
+#[cfg(test)]
+mod machine_credentials;
+#[cfg(test)]
+mod machine_installation;
+#[cfg(test)]
 mod malice;
 #[cfg(test)]
 mod management;
