@@ -22,7 +22,7 @@ pub(crate) struct ProviderArguments {
 enum ProviderCommand {
     /// Make a connection to an OAuth 2 provider: people connect accounts of their own there, or tokens are fetched without
     /// a person.
-    Create(CreateArguments),
+    Create(Box<CreateArguments>),
     /// Set the secret that proves us to the provider. It is asked for, or read from standard input; a private key (PEM, or
     /// the key file of a Google service account) comes on standard input.
     Secret {
@@ -91,7 +91,7 @@ pub(crate) async fn run(
     output: Output,
 ) -> anyhow::Result<()> {
     match arguments.command {
-        ProviderCommand::Create(arguments) => create(arguments, connection, output).await,
+        ProviderCommand::Create(arguments) => create(&arguments, connection, output).await,
         ProviderCommand::Secret { name } => secret(&name, connection, output).await,
         ProviderCommand::Noun(command) => {
             noun::run("connections", NounArguments { command }, connection, output).await
@@ -99,9 +99,9 @@ pub(crate) async fn run(
     }
 }
 
-async fn create(arguments: CreateArguments, connection: &Connection, output: Output) -> anyhow::Result<()> {
+async fn create(arguments: &CreateArguments, connection: &Connection, output: Output) -> anyhow::Result<()> {
     let made = connection
-        .send(Method::POST, "/connections", &document(&arguments)?)
+        .send(Method::POST, "/connections", &document(arguments)?)
         .await?;
     if !as_json(output, &made) {
         print::line(&format!(
