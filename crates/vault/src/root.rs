@@ -115,6 +115,16 @@ impl RootKeyId {
         Self(bytes)
     }
 
+    /// The id of a root key that a service holds: made from its name, for nobody here sees the key.
+    ///
+    /// # Errors
+    /// [`VaultError::Library`].
+    pub fn of_service(name: &str) -> Result<Self, VaultError> {
+        let derived = derive(&[0; KEY], &[b"service-root-key-id", name.as_bytes()])?;
+        let (id, _) = derived.expose_secret().split_first_chunk().ok_or(VaultError::Length)?;
+        Ok(Self(*id))
+    }
+
     /// The bytes to store.
     pub const fn as_bytes(&self) -> &[u8; 8] {
         &self.0

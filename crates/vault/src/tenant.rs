@@ -1,14 +1,16 @@
 //! Tenant keys: each wraps the data keys of one tenant's records and is itself kept sealed under the
 //! root key.
 //!
-//! A sealed tenant key has 69 bytes:
+//! A sealed tenant key has 69 bytes, and after them, where a service holds the root key, what the service made of the
+//! wrapping key that the tenant key is encrypted with:
 //!
 //! ```text
-//! 0   1   format version, 1
+//! 0   1   format version: 1, or 2 where a service holds the root key
 //! 1   8   id of the root key
 //! 9   12  nonce
 //! 21  32  encrypted tenant key
 //! 53  16  authentication tag
+//! 69      only in version 2: the wrapping key as the service wrapped it
 //! ```
 //!
 //! Its associated data are, each with its length before it: the format version, `tenant-key`, the
@@ -19,6 +21,7 @@ use crate::derive::{Purpose, derive, key_id};
 use crate::error::VaultError;
 use crate::field;
 use crate::root::{RootKey, RootKeyId};
+use crate::wrapping::WrappingKey;
 use chancery_core::id::{Id as _, TenantId};
 use chancery_core::random::Random;
 use chancery_core::secret::Secret;
@@ -52,11 +55,36 @@ impl TenantKey {
     /// [`VaultError::WrongRootKey`] if it is sealed under another root key;
     /// [`VaultError::NotAuthentic`] if it is another tenant's or was changed.
     pub fn open(tenant: TenantId, sealed: &SealedTenantKey, root: &RootKey) -> Result<Self, VaultError> {
-        if sealed.root != root.id() {
+        if sealed.root != root.id() || sealed.by_service.is_some() {
             return Err(VaultError::WrongRootKey);
         }
-        let associated = associated(tenant, sealed.root);
-        let bytes = cipher::open(root.wrapping(), sealed.nonce, &associated, &sealed.wrapped)?;
+        Self::open_under(root.wrapping(), tenant, sealed)
+    }
+
+    /// Opens a key that was sealed with [`TenantKey::seal_with`] for this tenant, with the wrapping key that the service
+    /// gave back.
+    ///
+    /// # Errors
+    /// [`VaultError::WrongRootKey`] if no service holds its root key;
+    /// [`VaultError::NotAuthentic`] if it is another tenant's, was changed, or the service gave another key.
+    pub fn open_with(
+        tenant: TenantId,
+        sealed: &SealedTenantKey,
+        wrapping: &WrappingKey,
+    ) -> Result<Self, VaultError> {
+        if sealed.by_service.is_none() {
+            return Err(VaultError::WrongRootKey);
+        }
+        Self::open_under(wrapping.bytes(), tenant, sealed)
+    }
+
+    fn open_under(
+        wrapping: &[u8; KEY],
+        tenant: TenantId,
+        sealed: &SealedTenantKey,
+    ) -> Result<Self, VaultError> {
+        let associated = associated(sealed.version(), tenant, sealed.root);
+        let bytes = cipher::open(wrapping, sealed.nonce, &associated, &sealed.wrapped)?;
         let bytes: &[u8; KEY] = bytes
             .expose_secret()
             .as_slice()
@@ -70,13 +98,45 @@ impl TenantKey {
     /// # Errors
     /// [`VaultError::Library`].
     pub fn seal(&self, root: &RootKey, random: &dyn Random) -> Result<SealedTenantKey, VaultError> {
-        let nonce = random.bytes();
-        let associated = associated(self.tenant, root.id());
-        let wrapped = cipher::seal(root.wrapping(), nonce, &associated, self.key.expose_secret())?;
+        self.seal_under(VERSION, root.wrapping(), root.id(), random)
+    }
+
+    /// Seals the key under a wrapping key of its own, to be stored with what the service that holds the root key made of
+    /// that wrapping key.
+    ///
+    /// # Errors
+    /// [`VaultError::Length`] if the service's text is empty or longer than 4,096 bytes; [`VaultError::Library`].
+    pub fn seal_with(
+        &self,
+        root: RootKeyId,
+        (wrapping, by_service): (&WrappingKey, &[u8]),
+        random: &dyn Random,
+    ) -> Result<SealedTenantKey, VaultError> {
+        if !(1..=MAX_BY_SERVICE).contains(&by_service.len()) {
+            return Err(VaultError::Length);
+        }
+        let sealed = self.seal_under(VERSION_OF_SERVICE, wrapping.bytes(), root, random)?;
         Ok(SealedTenantKey {
-            root: root.id(),
+            by_service: Some(by_service.to_vec()),
+            ..sealed
+        })
+    }
+
+    fn seal_under(
+        &self,
+        version: u8,
+        wrapping: &[u8; KEY],
+        root: RootKeyId,
+        random: &dyn Random,
+    ) -> Result<SealedTenantKey, VaultError> {
+        let nonce = random.bytes();
+        let associated = associated(version, self.tenant, root);
+        let wrapped = cipher::seal(wrapping, nonce, &associated, self.key.expose_secret())?;
+        Ok(SealedTenantKey {
+            root,
             nonce,
             wrapped: wrapped.try_into().map_err(|_| VaultError::Length)?,
+            by_service: None,
         })
     }
 
@@ -150,6 +210,7 @@ pub struct SealedTenantKey {
     root: RootKeyId,
     nonce: [u8; NONCE],
     wrapped: [u8; KEY + TAG],
+    by_service: Option<Vec<u8>>,
 }
 
 impl SealedTenantKey {
@@ -159,21 +220,41 @@ impl SealedTenantKey {
     /// [`VaultError::UnknownVersion`], [`VaultError::Length`].
     pub fn parse(bytes: &[u8]) -> Result<Self, VaultError> {
         let ([version], rest) = bytes.split_first_chunk().ok_or(VaultError::Length)?;
-        if *version != VERSION {
-            return Err(VaultError::UnknownVersion(*version));
-        }
         let (root, rest) = rest.split_first_chunk().ok_or(VaultError::Length)?;
         let (nonce, rest) = rest.split_first_chunk().ok_or(VaultError::Length)?;
+        let (wrapped, rest) = rest.split_first_chunk().ok_or(VaultError::Length)?;
+        let by_service = match *version {
+            VERSION if rest.is_empty() => None,
+            VERSION_OF_SERVICE if (1..=MAX_BY_SERVICE).contains(&rest.len()) => Some(rest.to_vec()),
+            VERSION | VERSION_OF_SERVICE => return Err(VaultError::Length),
+            unknown => return Err(VaultError::UnknownVersion(unknown)),
+        };
         Ok(Self {
             root: RootKeyId::from_bytes(*root),
             nonce: *nonce,
-            wrapped: rest.try_into().map_err(|_| VaultError::Length)?,
+            wrapped: *wrapped,
+            by_service,
         })
     }
 
     /// The bytes to store.
     pub fn to_bytes(&self) -> Vec<u8> {
-        [&[VERSION][..], self.root.as_bytes(), &self.nonce, &self.wrapped].concat()
+        let by_service = self.by_service.as_deref().unwrap_or_default();
+        let version = [self.version()];
+        [&version[..], self.root.as_bytes(), &self.nonce, &self.wrapped, by_service].concat()
+    }
+
+    /// What a service must unwrap before the key opens; nothing where the root key is at hand.
+    pub fn by_service(&self) -> Option<&[u8]> {
+        self.by_service.as_deref()
+    }
+
+    const fn version(&self) -> u8 {
+        if self.by_service.is_some() {
+            VERSION_OF_SERVICE
+        } else {
+            VERSION
+        }
     }
 
     /// Which root key opens it.
@@ -196,9 +277,9 @@ impl SealedTenantKey {
     }
 }
 
-fn associated(tenant: TenantId, root: RootKeyId) -> Vec<u8> {
+fn associated(version: u8, tenant: TenantId, root: RootKeyId) -> Vec<u8> {
     field::join(&[
-        &[VERSION],
+        &[version],
         b"tenant-key",
         root.as_bytes(),
         tenant.as_bytes(),
@@ -207,6 +288,9 @@ fn associated(tenant: TenantId, root: RootKeyId) -> Vec<u8> {
 }
 
 const VERSION: u8 = 1;
+const VERSION_OF_SERVICE: u8 = 2;
+/// Services answer with a few hundred bytes.
+const MAX_BY_SERVICE: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -248,6 +332,57 @@ mod tests {
         for length in 0..bytes.len() {
             assert_eq!(SealedTenantKey::parse(&bytes[..length]), Err(VaultError::Length));
         }
+    }
+
+    const HELD: RootKeyId = RootKeyId::from_bytes([5; 8]);
+
+    /// The attack: a service answers with another key than it was given, another tenant's for instance.
+    #[test]
+    fn a_tenant_key_opens_with_its_own_wrapping_key_only() {
+        let random = DangerSeededRandom::new(5);
+        let (own, others) = (WrappingKey::generate(&random), WrappingKey::generate(&random));
+        let key = TenantKey::generate(tenant(1), &random).unwrap();
+        let sealed = key.seal_with(HELD, (&own, b"vault:v1:text"), &random).unwrap();
+        let sealed = SealedTenantKey::parse(&sealed.to_bytes()).unwrap();
+        assert_eq!(sealed.by_service(), Some(&b"vault:v1:text"[..]));
+        assert_eq!(sealed.root_key_id(), HELD);
+        let open = |tenant, wrapping| TenantKey::open_with(tenant, &sealed, wrapping);
+        assert_eq!(open(tenant(1), &own).unwrap().id(), key.id());
+        assert_eq!(open(tenant(1), &others).err(), Some(VaultError::NotAuthentic));
+        assert_eq!(open(tenant(2), &own).err(), Some(VaultError::NotAuthentic));
+    }
+
+    /// The attack: a row is edited so that a key of this machine opens what a service guards, or the other way round.
+    #[test]
+    fn a_key_of_a_service_and_a_key_at_hand_are_never_taken_for_each_other() {
+        let random = DangerSeededRandom::new(6);
+        let root = RootKey::from_bytes(&[1; 32]).unwrap();
+        let wrapping = WrappingKey::from_bytes(root.wrapping()).unwrap();
+        let key = TenantKey::generate(tenant(1), &random).unwrap();
+        let held = key.seal_with(root.id(), (&wrapping, b"text"), &random).unwrap();
+        assert_eq!(TenantKey::open(tenant(1), &held, &root).err(), Some(VaultError::WrongRootKey));
+        let mut cut = held.to_bytes();
+        cut.truncate(69);
+        cut[0] = 1;
+        let cut = SealedTenantKey::parse(&cut).unwrap();
+        assert_eq!(TenantKey::open(tenant(1), &cut, &root).err(), Some(VaultError::NotAuthentic));
+        let own = key.seal(&root, &random).unwrap();
+        assert_eq!(TenantKey::open_with(tenant(1), &own, &wrapping).err(), Some(VaultError::WrongRootKey));
+    }
+
+    #[test]
+    fn what_a_service_made_is_there_and_bounded() {
+        let random = DangerSeededRandom::new(7);
+        let wrapping = WrappingKey::generate(&random);
+        let key = TenantKey::generate(tenant(1), &random).unwrap();
+        let seal = |text: &[u8]| key.seal_with(HELD, (&wrapping, text), &random);
+        assert_eq!(seal(b"").err(), Some(VaultError::Length));
+        assert_eq!(seal(&[1; 4_097]).err(), Some(VaultError::Length));
+        let bytes = seal(&[1; 4_096]).unwrap().to_bytes();
+        assert!(SealedTenantKey::parse(&bytes).is_ok());
+        let longer = [bytes.as_slice(), &[1]].concat();
+        assert_eq!(SealedTenantKey::parse(&longer), Err(VaultError::Length));
+        assert_eq!(SealedTenantKey::parse(&bytes[..69]), Err(VaultError::Length));
     }
 
     #[test]
