@@ -2,9 +2,9 @@
 
 use crate::connection::{Connection, ConnectionArguments, as_json};
 use crate::print::{self, Output};
-use crate::root_key;
 use crate::serve::DatabaseArguments;
 use anyhow::{Context as _, bail};
+use chancery_server::error::Failure;
 use chancery_server::govern::restore;
 use chancery_server::node::World;
 use chancery_server::roots::Roots;
@@ -103,7 +103,7 @@ pub(crate) async fn restore(
     std::fs::create_dir_all(data).with_context(|| format!("`{}` cannot be made", data.display()))?;
     let database = address(&arguments.database)?;
     // Before anything is put anywhere: without its key a backup opens nothing.
-    let root = root_key::load(&arguments.database.root_key_path(), false)?;
+    let root = arguments.database.root()?;
     let notes = read_checkpoints(&arguments.checkpoints).await?;
     if let Some(from) = &arguments.from {
         put_in_place(from, &database)?;
@@ -117,13 +117,13 @@ pub(crate) async fn restore(
     let db = Db::open(&database, Options::default()).await?;
     let continued = restore::run(
         &db,
-        Roots::new(root, None),
+        Roots::alone(root, arguments.database.outside()?, world.clock.clone())?,
         &notes,
         (world.clock.now(), &*world.random),
     )
     .await;
     db.close().await;
-    report(&continued?, notes.is_empty(), output);
+    report(&continued.map_err(Failure::at_start)?, notes.is_empty(), output);
     Ok(())
 }
 

@@ -4,13 +4,17 @@ use crate::print::{self, Output};
 use crate::root_key::Place;
 use crate::serve::{self, ServeArguments};
 use anyhow::bail;
+use chancery_server::kms::KeyService;
 use chancery_server::listener::{TlsConfig, check_bind};
+use chancery_server::roots::Roots;
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, DbError, MIGRATIONS};
 use chancery_server::test_mode;
+use chancery_server::world::{SystemClock, SystemRandom};
 use clap::Args;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Arguments of `doctor`: those of `serve`.
 #[derive(Clone, Debug, Args)]
@@ -36,6 +40,7 @@ pub(crate) async fn run(arguments: DoctorArguments, output: Output) -> anyhow::R
         permissions(&serve),
         proxies(&serve),
     ];
+    checks.extend(key_service(&serve).await);
     checks.extend(serve.test_mode.then(|| test_mode(&serve)));
     checks.extend(database(&serve).await);
     let faults = checks.iter().filter(|check| check.fault.is_some()).count();
@@ -93,7 +98,37 @@ fn binding(arguments: &ServeArguments) -> Check {
     check("listening address", fault.map(|error| (error.to_string(), fix)))
 }
 
+/// Has the service that is to hold the root key wrap a key and give it back.
+async fn key_service(arguments: &ServeArguments) -> Option<Check> {
+    let database = &arguments.database;
+    if !is_in_service(arguments) {
+        return None;
+    }
+    let tried = async {
+        let roots = Roots::alone(database.root()?, database.outside()?, Arc::new(SystemClock))?;
+        for service in roots.services() {
+            if let Err(fault) = service.try_out(&SystemRandom).await {
+                return anyhow::Ok(Some((fault.to_string(), fault.error.hint())));
+            }
+        }
+        Ok(None)
+    };
+    let fault = tried.await.unwrap_or_else(|error| {
+        let fix = "name the key as in transit:https://HOST/v1/MOUNT/KEY, and --root-key-credential";
+        Some((error.to_string(), fix.to_owned()))
+    });
+    Some(check("root key in a key service", fault))
+}
+
+fn is_in_service(arguments: &ServeArguments) -> bool {
+    let path = arguments.database.root_key_path();
+    path.to_str().is_some_and(KeyService::is_named_by)
+}
+
 fn permissions(arguments: &ServeArguments) -> Check {
+    if is_in_service(arguments) {
+        return check("root key permissions", None);
+    }
     let fault = match Place::parse(&arguments.database.root_key_path()) {
         Ok(Place::File(file)) => readable(&file),
         Ok(Place::Environment(_)) => None,

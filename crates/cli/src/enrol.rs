@@ -4,6 +4,7 @@ use crate::connection::{Connection, as_json};
 use crate::print::{self, Output, field};
 use crate::serve::{self, DatabaseArguments};
 use anyhow::anyhow;
+use chancery_server::error::Failure;
 use chancery_server::node::World;
 use chancery_server::roots::Roots;
 use chancery_server::setup::{self, DEFAULT_TENANT};
@@ -54,7 +55,9 @@ pub(crate) async fn recover(arguments: RecoverArguments) -> anyhow::Result<()> {
     let (database, root) = serve::open_keys(&arguments.database)?;
     let world = World::default();
     let db = Db::open(&database, Options::default()).await?;
-    setup::prepare(&db, Roots::new(root, None), world.clock.now(), &*world.random).await?;
+    let roots = Roots::alone(root, arguments.database.outside()?, world.clock.clone())?;
+    let prepared = setup::prepare(&db, roots, world.clock.now(), &*world.random).await;
+    prepared.map_err(Failure::at_start)?;
     let tenants = all_tenants(&db).await?;
     let tenant = tenants
         .iter()

@@ -1,12 +1,57 @@
-//! The root key: from a file, made only beside an empty SQLite database; from a credential of systemd; or from the
-//! environment.
+//! The root key: from a file, made only beside an empty SQLite database; from a credential of systemd; from the
+//! environment; or in a key service, and then what proves to it that we may use the key.
 
 use anyhow::{Context as _, bail};
+use chancery_core::secret::Secret;
 use chancery_server::keys::RootKey;
+use chancery_server::kms::{CredentialPlace, KeyService, ServiceSource};
+use chancery_server::roots::RootSource;
 use chancery_server::world::SystemRandom;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// The root key that somebody named: a place where it is, made there if `may_create`, or a key of a service with the
+/// place of the credential for it.
+///
+/// # Errors
+/// Those of [`load`]; a malformed name of a service's key; a service without a credential.
+pub(crate) fn source(
+    given: &Path,
+    credential: Option<&Path>,
+    may_create: bool,
+) -> anyhow::Result<RootSource> {
+    let text = given.to_str().unwrap_or_default();
+    if !KeyService::is_named_by(text) {
+        return Ok(load(given, may_create)?.into());
+    }
+    let service: KeyService = text.parse()?;
+    let credential = credential.with_context(|| {
+        format!(
+            "there is no credential for {service}\nhint: --root-key-credential names the file that holds it"
+        )
+    })?;
+    Ok(RootSource::Service(ServiceSource {
+        credential: credential_place(credential)?,
+        service,
+    }))
+}
+
+/// A file is read for every request; a variable once.
+fn credential_place(given: &Path) -> anyhow::Result<CredentialPlace> {
+    match Place::parse(given)? {
+        Place::File(path) => Ok(CredentialPlace::File(path)),
+        Place::Environment(name) => Ok(CredentialPlace::Given(Secret::new(variable(&name)?))),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment is read at the edge, in `cli`"
+)]
+fn variable(name: &str) -> anyhow::Result<String> {
+    std::env::var(name).with_context(|| format!("the variable {name} is not set"))
+}
 
 /// Where the root key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,16 +96,11 @@ impl Place {
 ///
 /// # Errors
 /// A missing file, one that others can read, or a place without a key in it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the environment is read at the edge, in `cli`"
-)]
 pub(crate) fn load(given: &Path, may_create: bool) -> anyhow::Result<RootKey> {
     match Place::parse(given)? {
         Place::File(path) => read(&path, may_create && path == given),
         Place::Environment(name) => {
-            let text =
-                std::env::var(&name).with_context(|| format!("the variable {name} holds no root key"))?;
+            let text = variable(&name)?;
             RootKey::parse(text.trim()).with_context(|| format!("the variable {name} holds no root key"))
         }
     }

@@ -3,10 +3,11 @@
 use crate::{logging, print, root_key};
 use anyhow::{Context as _, bail};
 use chancery_core::secret::Secret;
-use chancery_server::egress::{AllowedHost, MailConfig};
+use chancery_server::egress::{AllowedHost, EgressConfig, MailConfig};
 use chancery_server::listener::{Limits, TrustedProxies};
 use chancery_server::node::{GITHUB_API, Node, NodeConfig, World};
 use chancery_server::people::password::KnownPasswords;
+use chancery_server::roots::RootSource;
 use chancery_server::store::db::{DatabaseUrl, Options};
 use chancery_server::store::{Db, MIGRATIONS};
 use chancery_server::test_mode;
@@ -23,10 +24,21 @@ pub(crate) struct DatabaseArguments {
     /// `sqlite:PATH` or `postgres://…`. Default: a file in the data directory.
     #[arg(long, env = "CHANCERY_DATABASE", hide_env_values = true)]
     pub(crate) database: Option<String>,
-    /// The file with the root key; `credential:NAME` is one that systemd passes, `env:NAME` a variable. Default:
-    /// `root.key` in the data directory, made with a new SQLite database.
-    #[arg(long, env = "CHANCERY_ROOT_KEY_FILE")]
+    /// The file with the root key; `credential:NAME` is one that systemd passes, `env:NAME` a variable, and
+    /// `transit:https://HOST/v1/MOUNT/KEY` a key of OpenBao or HashiCorp Vault. Default: `root.key` in the data directory,
+    /// made with a new SQLite database.
+    #[arg(long, visible_alias = "root-key", env = "CHANCERY_ROOT_KEY_FILE")]
     pub(crate) root_key_file: Option<PathBuf>,
+    /// What proves to a key service that its key may be used: a file that is read for every request, `credential:NAME` or
+    /// `env:NAME`. For Transit it holds a token.
+    #[arg(long, env = "CHANCERY_ROOT_KEY_CREDENTIAL")]
+    pub(crate) root_key_credential: Option<PathBuf>,
+    /// Hosts, host:port or networks of special use (private, loopback) that may be called.
+    #[arg(long, env = "CHANCERY_ALLOW_HOSTS", value_delimiter = ',')]
+    pub(crate) allow_hosts: Vec<String>,
+    /// A PEM file of certificate authorities to trust for outgoing calls.
+    #[arg(long, env = "CHANCERY_EXTRA_CA_FILE")]
+    pub(crate) extra_ca_file: Option<PathBuf>,
 }
 
 impl DatabaseArguments {
@@ -34,6 +46,26 @@ impl DatabaseArguments {
     pub(crate) fn root_key_path(&self) -> PathBuf {
         let given = self.root_key_file.clone();
         given.unwrap_or_else(|| self.data.join("root.key"))
+    }
+
+    /// The root key, which is there already.
+    pub(crate) fn root(&self) -> anyhow::Result<RootSource> {
+        root_key::source(&self.root_key_path(), self.root_key_credential.as_deref(), false)
+    }
+
+    /// How the outside is reached, for a key service.
+    pub(crate) fn outside(&self) -> anyhow::Result<EgressConfig> {
+        Ok(EgressConfig {
+            allowed_hosts: self.allowed_hosts()?,
+            extra_ca_file: self.extra_ca_file.clone(),
+            ..EgressConfig::default()
+        })
+    }
+
+    fn allowed_hosts(&self) -> anyhow::Result<Vec<AllowedHost>> {
+        let parse = |host: &String| host.parse().map(AllowedHost::new);
+        let parsed: Result<_, _> = self.allow_hosts.iter().map(parse).collect();
+        parsed.context("--allow-hosts")
     }
 }
 
@@ -60,12 +92,6 @@ pub(crate) struct ServeArguments {
     /// How many connections one address (of IPv6: one /64) may have open. This machine and trusted proxies are excepted.
     #[arg(long, env = "CHANCERY_MAX_CONNECTIONS_PER_ADDRESS", default_value_t = Limits::default().max_connections_per_source)]
     pub(crate) max_connections_per_address: usize,
-    /// Hosts, host:port or networks of special use (private, loopback) that may be called.
-    #[arg(long, env = "CHANCERY_ALLOW_HOSTS", value_delimiter = ',')]
-    pub(crate) allow_hosts: Vec<String>,
-    /// A PEM file of certificate authorities to trust for outgoing calls.
-    #[arg(long, env = "CHANCERY_EXTRA_CA_FILE")]
-    pub(crate) extra_ca_file: Option<PathBuf>,
     /// A file that every signed checkpoint of the audit log is appended to, best on another machine.
     #[arg(long, env = "CHANCERY_CHECKPOINT_FILE")]
     pub(crate) checkpoint_file: Option<PathBuf>,
@@ -107,8 +133,11 @@ pub(crate) struct ServeArguments {
     #[arg(long, env = "CHANCERY_TEST_MODE")]
     pub(crate) test_mode: bool,
     /// The root key that is to replace the present one, while `vault rotate --root` runs.
-    #[arg(long, env = "CHANCERY_NEXT_ROOT_KEY_FILE")]
+    #[arg(long, visible_alias = "next-root-key", env = "CHANCERY_NEXT_ROOT_KEY_FILE")]
     pub(crate) next_root_key_file: Option<PathBuf>,
+    /// The credential for it, if it is in a key service.
+    #[arg(long, env = "CHANCERY_NEXT_ROOT_KEY_CREDENTIAL")]
+    pub(crate) next_root_key_credential: Option<PathBuf>,
     /// Serve metrics for Prometheus at this address, path `/metrics`.
     #[arg(long, env = "CHANCERY_METRICS")]
     pub(crate) metrics: Option<SocketAddr>,
@@ -169,17 +198,14 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
     let socket = arguments.database.data.join("chancery.sock");
     let (database, root) = open_keys(&arguments.database)?;
     let next = arguments.next_root_key_file.as_deref();
-    let next_root = next.map(|path| root_key::load(path, false)).transpose()?;
+    let next_credential = arguments.next_root_key_credential.as_deref();
+    let next_root = next.map(|path| root_key::source(path, next_credential, false));
     let proxies = trusted_proxies(&arguments.trusted_proxies)?;
-    let allowed = arguments
-        .allow_hosts
-        .iter()
-        .map(|host| host.parse().map(AllowedHost::new))
-        .collect::<Result<_, _>>();
+    let allowed_hosts = arguments.database.allowed_hosts()?;
     Ok(NodeConfig {
         database,
         root,
-        next_root,
+        next_root: next_root.transpose()?,
         metrics: arguments.metrics,
         call_limits: arguments.limits.parse().context("--limits")?,
         public_url: arguments.public_url.trim_end_matches('/').to_owned(),
@@ -191,8 +217,8 @@ pub(crate) fn config(arguments: ServeArguments) -> anyhow::Result<NodeConfig> {
             max_connections_per_source: arguments.max_connections_per_address,
             ..Limits::default()
         },
-        allowed_hosts: allowed.context("--allow-hosts")?,
-        extra_ca_file: arguments.extra_ca_file,
+        allowed_hosts,
+        extra_ca_file: arguments.database.extra_ca_file,
         checkpoint_file: arguments.checkpoint_file,
         checkpoint_url: arguments.checkpoint_url,
         approval_webhook: approval_webhook(
@@ -287,10 +313,8 @@ pub(crate) fn trusted_proxies(networks: &[String]) -> anyhow::Result<TrustedProx
     ))
 }
 
-/// The database's address and the root key. A key is made only for an SQLite database that does not exist yet.
-pub(crate) fn open_keys(
-    arguments: &DatabaseArguments,
-) -> anyhow::Result<(DatabaseUrl, chancery_server::keys::RootKey)> {
+/// The database's address and where the root key is. A key is made only for an SQLite database that does not exist yet.
+pub(crate) fn open_keys(arguments: &DatabaseArguments) -> anyhow::Result<(DatabaseUrl, RootSource)> {
     std::fs::create_dir_all(&arguments.data)
         .with_context(|| format!("`{}` cannot be made", arguments.data.display()))?;
     let database: DatabaseUrl = match &arguments.database {
@@ -298,7 +322,8 @@ pub(crate) fn open_keys(
         None => DatabaseUrl::sqlite(arguments.data.join("chancery.db")),
     };
     let is_new = database.sqlite_path().is_some_and(|path| !path.exists());
-    let root = root_key::load(&arguments.root_key_path(), is_new)?;
+    let credential = arguments.root_key_credential.as_deref();
+    let root = root_key::source(&arguments.root_key_path(), credential, is_new)?;
     Ok((database, root))
 }
 

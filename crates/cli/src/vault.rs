@@ -4,6 +4,7 @@ use crate::connection::{Connection, ConnectionArguments, as_json};
 use crate::print::{self, Output, field};
 use crate::root_key;
 use anyhow::bail;
+use chancery_server::kms::KeyService;
 use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -26,8 +27,9 @@ enum VaultCommand {
     /// Give the tenant a new key and wrap everything sealed anew, while the server serves. Run it again to go on with a
     /// rotation that was interrupted.
     Rotate {
-        /// Replace the root key by the one in this file instead, of every tenant. Where several servers use the
-        /// database, each must have been started with it: --next-root-key-file.
+        /// Replace the root key by the one in this file, or by this key of a service
+        /// (`transit:https://HOST/v1/MOUNT/KEY`), of every tenant. For a key of a service, and where several servers use
+        /// the database, each must have been started with it: --next-root-key-file.
         #[arg(long)]
         root: Option<PathBuf>,
     },
@@ -77,14 +79,26 @@ async fn rotate(connection: &Connection, output: Output) -> anyhow::Result<()> {
 }
 
 async fn rotate_root(path: &std::path::Path, connection: &Connection, output: Output) -> anyhow::Result<()> {
-    let root = root_key::load(path, false)?;
-    let text = root.to_file_text();
-    let body = json!({ "root_key": text.expose_secret() });
-    for _ in 0..TRIES {
+    let name = path.to_str().unwrap_or_default();
+    let text = if KeyService::is_named_by(name) {
+        None
+    } else {
+        Some(root_key::load(path, false)?.to_file_text())
+    };
+    let body = match &text {
+        Some(text) => json!({ "root_key": text.expose_secret() }),
+        None => json!({ "root_key_service": name }),
+    };
+    let mut rewrapped = 0;
+    let mut in_vain = 0;
+    while in_vain < TRIES {
         let progress = step(connection, &body).await?;
+        let now = count(&progress, "rewrapped");
+        rewrapped += now;
+        in_vain = if now == 0 { in_vain + 1 } else { 0 };
         if progress.get("done") == Some(&Value::Bool(true)) {
             if !as_json(output, &progress) {
-                print::line(&format!("the root key is {}", root.id()));
+                print::line(&format!("the root key is {}", field(&progress, &["key"])));
                 print::note(&format!(
                     "from now on start every server with --root-key-file {} alone; backups made before need the old key",
                     path.display()
@@ -92,7 +106,10 @@ async fn rotate_root(path: &std::path::Path, connection: &Connection, output: Ou
             }
             return Ok(());
         }
-        print::note(&format!("{} tenants to go", count(&progress, "remaining")));
+        print::note(&format!(
+            "{rewrapped} tenants' keys wrapped anew, {} to go",
+            count(&progress, "remaining")
+        ));
     }
     bail!("tenants keep being made under the old root key; run it again")
 }

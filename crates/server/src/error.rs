@@ -2,6 +2,7 @@
 
 use crate::connect::inspect::InspectError;
 use crate::egress::RepositoryError;
+use crate::kms::KeyServiceFault;
 use crate::limits::Limited;
 use chancery_oauth::error::{ErrorCode, OAuthError};
 use chancery_store::DbError;
@@ -21,6 +22,9 @@ pub enum Failure {
     /// The database.
     #[error(transparent)]
     Database(#[from] DbError),
+    /// The service that holds the root key.
+    #[error(transparent)]
+    KeyService(#[from] KeyServiceFault),
     /// This node does not know the present state well enough to answer.
     #[error("this node is not sure of the present state: {0}")]
     Stale(&'static str),
@@ -174,6 +178,22 @@ impl Failure {
         Self::Start(error.to_string())
     }
 
+    /// The same where it keeps a node from starting: with what to do about it.
+    #[must_use]
+    pub fn at_start(self) -> Self {
+        match self {
+            Self::KeyService(fault) => Self::Start(format!("{fault}\nhint: {}", fault.error.hint())),
+            other @ (Self::OAuth(_)
+            | Self::Refused(_)
+            | Self::Denied(_)
+            | Self::Database(_)
+            | Self::Stale(_)
+            | Self::Limited(_)
+            | Self::Start(_)
+            | Self::Internal(_)) => other,
+        }
+    }
+
     /// The error of an OAuth endpoint that stands for this failure.
     pub fn to_oauth(&self) -> OAuthError {
         match self {
@@ -185,7 +205,7 @@ impl Failure {
                 ErrorCode::TemporarilyUnavailable,
                 "too many requests of this client; try again later",
             ),
-            Self::Stale(_) | Self::Database(_) => OAuthError::new(
+            Self::Stale(_) | Self::Database(_) | Self::KeyService(_) => OAuthError::new(
                 ErrorCode::TemporarilyUnavailable,
                 "not available at the moment; try again",
             ),

@@ -2,8 +2,9 @@
 //! signs, and it signs an access token only for a [`Permit`].
 
 use crate::error::Failure;
+use crate::kms::Patience;
 use crate::record::EventSeal;
-use crate::roots::Roots;
+use crate::roots::{Root, Roots};
 use crate::setup::sha256;
 use chancery_audit::{EventMac, NoteSigner, Origin, VerifierKey};
 use chancery_core::id::{EventId, Id as _, KeyId, TenantId, TokenId};
@@ -20,6 +21,7 @@ use chancery_store::vault::TenantKeyRow;
 use chancery_store::{Db, Statement, key, log, vault};
 use chancery_vault::{AssociatedData, Purpose, Sealed, SealedTenantKey, SigningUse, TenantKey};
 use std::fmt;
+use std::sync::Arc;
 
 mod key_use;
 mod rotation;
@@ -32,9 +34,9 @@ use tag::Tags;
 
 /// A tenant's keys, opened.
 pub struct TenantKeys {
-    tenant_key: TenantKey,
+    tenant_key: Arc<TenantKey>,
     /// The one before, while something is sealed under it.
-    previous_key: Option<TenantKey>,
+    previous_key: Option<Arc<TenantKey>>,
     /// The row that holds both, as it was read.
     row: TenantKeyRow,
     mac: Secret<[u8; 32]>,
@@ -96,32 +98,31 @@ pub const PUBLISH_AHEAD: Ttl = Ttl::from_minutes(10);
 pub const PUBLISH_AFTER: Ttl = Ttl::from_days(2);
 
 impl TenantKeys {
-    /// Opens a tenant's keys.
+    /// Opens a tenant's keys. What was open before is not opened anew.
     ///
     /// # Errors
-    /// The database's, or a key that does not open.
-    pub async fn load(db: &Db, roots: &Roots, tenant: &Tenant) -> Result<Self, Failure> {
+    /// The database's, a key service's, or a key that does not open.
+    pub async fn load(db: &Db, opening: Opening<'_>, tenant: &Tenant) -> Result<Self, Failure> {
         // Rows are read one after the other: a rotation that moved on between two is read once more.
-        match Self::load_once(db, roots, tenant).await {
-            Err(Failure::Internal(_)) => Self::load_once(db, roots, tenant).await,
+        match Self::load_once(db, opening, tenant).await {
+            Err(Failure::Internal(_)) => Self::load_once(db, opening, tenant).await,
             loaded => loaded,
         }
     }
 
-    async fn load_once(db: &Db, roots: &Roots, tenant: &Tenant) -> Result<Self, Failure> {
+    async fn load_once(db: &Db, opening: Opening<'_>, tenant: &Tenant) -> Result<Self, Failure> {
         let row = vault::find_tenant_keys(db, tenant.id).await?;
         let row = row.ok_or_else(|| Failure::Internal("the tenant has no key".to_owned()))?;
-        let tenant_key = open_tenant_key(roots, tenant.id, &row.sealed)?;
-        let previous_key = row
-            .previous
-            .as_ref()
-            .map(|sealed| open_tenant_key(roots, tenant.id, sealed))
-            .transpose()?;
+        let tenant_key = opening.open(tenant.id, &row.sealed).await?;
+        let previous_key = match &row.previous {
+            Some(sealed) => Some(opening.open(tenant.id, sealed).await?),
+            None => None,
+        };
         let mut tokens = Vec::new();
         let mut checkpoint_seed = None;
         for row in &key::load_signing_keys(db, tenant.id).await? {
             let sealed = Sealed::parse(&row.sealed).map_err(Failure::internal)?;
-            let sealing = sealing_key(&tenant_key, previous_key.as_ref(), &sealed);
+            let sealing = sealing_key(&tenant_key, previous_key.as_deref(), &sealed);
             let sealing =
                 sealing.ok_or_else(|| Failure::Internal("no key opens a signing key".to_owned()))?;
             let private = open(sealing, tenant.id, row)?;
@@ -132,9 +133,9 @@ impl TenantKeys {
             }
         }
         Ok(Self {
-            tags: Tags::new(&tenant_key, previous_key.as_ref())?,
+            tags: Tags::new(&tenant_key, previous_key.as_deref())?,
             mac: event_mac(&tenant_key)?,
-            former_macs: rotation::former_macs(&tenant_key, previous_key.as_ref(), &row)?,
+            former_macs: rotation::former_macs(&tenant_key, previous_key.as_deref(), &row)?,
             log_name: log_name(&tenant.spec.base_url),
             log_generation: log::find_head(db, tenant.id)
                 .await?
@@ -215,7 +216,7 @@ impl TenantKeys {
 
     /// The key that opens something sealed: the present one, or while a rotation runs the one before.
     pub(crate) fn vault_for(&self, sealed: &Sealed) -> Option<&TenantKey> {
-        sealing_key(&self.tenant_key, self.previous_key.as_ref(), sealed)
+        sealing_key(&self.tenant_key, self.previous_key.as_deref(), sealed)
     }
 
     /// Asserts in a batch that what was sealed with [`Self::vault`] is sealed under the present key.
@@ -300,15 +301,15 @@ impl fmt::Debug for TenantKeys {
 /// checkpoint key), and the key of the MAC over its events.
 ///
 /// # Errors
-/// Generation or sealing fails.
-pub fn create(
-    root: &RootKey,
+/// Generation or sealing fails; a key service's.
+pub async fn create(
+    root: &Root,
     tenant: TenantId,
     now: Timestamp,
     random: &dyn Random,
 ) -> Result<NewKeys, Failure> {
     let tenant_key = TenantKey::generate(tenant, random).map_err(Failure::internal)?;
-    let sealed = tenant_key.seal(root, random).map_err(Failure::internal)?;
+    let sealed = root.seal(&tenant_key, random).await?;
     let mut statements = vec![key::insert_tenant_key(tenant, &sealed.to_bytes())];
     for algorithm in [TokenAlgorithm::Es256, TokenAlgorithm::EdDsa] {
         let signs = (KeyUse::AccessToken, algorithm);
@@ -330,10 +331,51 @@ pub fn create(
 
 type NewKeys = (Vec<Statement>, Secret<[u8; 32]>);
 
-/// A tenant's key, with the root key that wraps it.
-fn open_tenant_key(roots: &Roots, tenant: TenantId, sealed: &[u8]) -> Result<TenantKey, Failure> {
-    let sealed = SealedTenantKey::parse(sealed).map_err(Failure::internal)?;
-    TenantKey::open(tenant, &sealed, roots.find(sealed.root_key_id())?).map_err(Failure::internal)
+/// What a tenant's keys are opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// The root keys.
+    pub roots: &'a Roots,
+    /// The same tenant's keys as they were opened before, if they were.
+    pub known: Option<&'a TenantKeys>,
+    /// How long a key service is waited for.
+    pub patience: Patience,
+}
+
+impl<'a> Opening<'a> {
+    /// For the first time, and without haste.
+    pub const fn first(roots: &'a Roots) -> Self {
+        Self {
+            roots,
+            known: None,
+            patience: Patience::Full,
+        }
+    }
+
+    /// A tenant's key, with the root key that wraps it.
+    async fn open(self, tenant: TenantId, sealed: &[u8]) -> Result<Arc<TenantKey>, Failure> {
+        // The very same bytes are the very same key.
+        if let Some(open) = self.known.and_then(|known| known.opened_from(tenant, sealed)) {
+            return Ok(open);
+        }
+        let sealed = SealedTenantKey::parse(sealed).map_err(Failure::internal)?;
+        let root = self.roots.find(sealed.root_key_id())?;
+        root.open(tenant, &sealed, self.patience).await.map(Arc::new)
+    }
+}
+
+impl TenantKeys {
+    /// The open key that these bytes are the sealed form of.
+    fn opened_from(&self, tenant: TenantId, sealed: &[u8]) -> Option<Arc<TenantKey>> {
+        if self.tenant_key.tenant() != tenant {
+            return None;
+        }
+        if self.row.sealed == sealed {
+            return Some(self.tenant_key.clone());
+        }
+        let is_previous = self.row.previous.as_deref() == Some(sealed);
+        self.previous_key.clone().filter(|_| is_previous)
+    }
 }
 
 fn sealing_key<'a>(

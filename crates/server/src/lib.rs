@@ -18,6 +18,7 @@ pub mod http;
 pub mod issue;
 pub mod jobs;
 pub mod keys;
+pub mod kms;
 pub mod limits;
 pub mod listener;
 pub mod metrics;

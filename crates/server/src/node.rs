@@ -14,14 +14,13 @@ use crate::issue::own::Verified;
 use crate::jobs::feed::{self, FeedPosition};
 use crate::jobs::freshness::Freshness;
 use crate::jobs::{self, expiry};
-use crate::keys::RootKey;
 use crate::limits::{CallLimits, Limits as CallLimiter, refused};
 use crate::listener::{Endpoint, Limits, TlsConfig, TrustedProxies, serve};
 use crate::metrics::Metrics;
 use crate::people::hashing::Hashing;
 use crate::people::password::KnownPasswords;
 use crate::registration::document::Documents;
-use crate::roots::Roots;
+use crate::roots::{Root, RootSource, Roots};
 use crate::setup;
 use crate::sinks::Sinks;
 use crate::tenants::Tenants;
@@ -49,9 +48,9 @@ pub struct NodeConfig {
     /// Where the data is.
     pub database: DatabaseUrl,
     /// The root key.
-    pub root: RootKey,
+    pub root: RootSource,
     /// The root key that is to replace it, while it is being replaced.
-    pub next_root: Option<RootKey>,
+    pub next_root: Option<RootSource>,
     /// The base URL of the default tenant. Never changes.
     pub public_url: String,
     /// Where to listen.
@@ -229,7 +228,9 @@ pub async fn open_with(
     test_mode::apply(&mut config)?;
     let (metrics, observer) = Metrics::new();
     let db = Db::open(&config.database, with_observer(options, observer)).await?;
-    let opened = on(db.clone(), config, world, metrics).await;
+    let opened = on(db.clone(), config, world, metrics)
+        .await
+        .map_err(Failure::at_start);
     if opened.is_err() {
         // Whoever tries again must find the file free.
         db.close().await;
@@ -248,9 +249,6 @@ async fn on(
     let is_new = !db.pending(chancery_store::MIGRATIONS).await?.is_empty();
     let backup_place = config.database.sqlite_path().map(folder_of);
     let channels = channels(&config)?;
-    let roots = Roots::new(config.root, config.next_root);
-    let roots = setup::prepare(&db, roots, now, random).await?;
-    setup::ensure_tenants(&db, roots.current(), &config.public_url, now, random).await?;
     let egress = Egress::new(
         EgressConfig {
             allowed_hosts: config.allowed_hosts,
@@ -261,6 +259,13 @@ async fn on(
         world.clock.clone(),
     );
     let egress = Arc::new(egress.map_err(Failure::internal)?);
+    let next_root = config
+        .next_root
+        .map(|root| Root::new(root, &egress))
+        .transpose()?;
+    let roots = Roots::new(Root::new(config.root, &egress)?, next_root);
+    let roots = setup::prepare(&db, roots, now, random).await?;
+    setup::ensure_tenants(&db, roots.current(), &config.public_url, now, random).await?;
     // The feed's end is read before anything is loaded, so that no change can fall between.
     let end = change::end(&db).await?;
     let issuer_keys = IssuerKeys::new(egress.clone(), world.clock.clone(), IssuerKeysConfig::default());
@@ -321,7 +326,7 @@ fn channels(config: &NodeConfig) -> Result<Channels, Failure> {
 
 /// Loads what a node must know before it serves; gives the enrolment code of a first start.
 async fn ready(app: &App, is_new: bool) -> Result<Option<Secret<String>>, Failure> {
-    app.tenants.reload(&app.db).await?;
+    app.tenants.open_all(&app.db).await?;
     if let Some(path) = app.sinks.file() {
         witness::check(&app.db, path, &app.tenants.all()).await?;
     }

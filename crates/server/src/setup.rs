@@ -3,9 +3,9 @@
 use crate::app::App;
 use crate::directory::change::Caller;
 use crate::error::{Failure, Refusal};
-use crate::keys::{self, RootKey};
+use crate::keys;
 use crate::record::{self as audit, EventSeal};
-use crate::roots::Roots;
+use crate::roots::{Root, Roots};
 use chancery_core::actor::{Actor, SystemActor};
 use chancery_core::event::{Change, Event, EventKind, EventOutcome, Part, PartClass};
 use chancery_core::id::ResourceId;
@@ -32,12 +32,11 @@ pub const SYSTEM_TENANT: &str = "system";
 /// database's record has them.
 ///
 /// # Errors
-/// The database's; a root key that is not the one that the data was sealed under.
+/// The database's; a key service's; a root key that is not the one that the data was sealed under.
 pub async fn prepare(db: &Db, roots: Roots, now: Timestamp, random: &dyn Random) -> Result<Roots, Failure> {
     db.migrate(MIGRATIONS).await?;
     if key::find_root(db).await?.is_none() {
-        let root = roots.current();
-        let statement = key::insert_root(&root.id().to_string(), root.check_value().as_bytes());
+        let statement = key::insert_root(&roots.current().record(random).await?);
         let _ = db
             .commit(Batch::new(BatchId::generate(now, random)).push(statement))
             .await?;
@@ -51,7 +50,7 @@ pub async fn prepare(db: &Db, roots: Roots, now: Timestamp, random: &dyn Random)
 /// The database's, or a default tenant with another base URL: it never changes.
 pub async fn ensure_tenants(
     db: &Db,
-    root: &RootKey,
+    root: &Root,
     public_url: &str,
     now: Timestamp,
     random: &dyn Random,
@@ -84,7 +83,7 @@ pub async fn ensure_tenants(
 /// The database's; a base URL that breaks a rule.
 pub async fn create_tenant(
     db: &Db,
-    root: &RootKey,
+    root: &Root,
     (name, base_url): (&str, &str),
     (actor, now): (&Actor, Timestamp),
     random: &dyn Random,
@@ -111,7 +110,7 @@ pub async fn create_tenant(
         root: *chancery_audit::tree::empty_root().as_bytes(),
         signed_size: 0,
     };
-    let (key_statements, mac) = keys::create(root, id, now, random)?;
+    let (key_statements, mac) = keys::create(root, id, now, random).await?;
     let seal = EventSeal {
         mac: mac.expose_secret(),
         log_generation: head.log_generation,

@@ -1,7 +1,8 @@
 //! Tenants as a node serves them: base URL, keys and policies in memory.
 
 use crate::error::Failure;
-use crate::keys::TenantKeys;
+use crate::keys::{Opening, TenantKeys};
+use crate::kms::{KeyServiceFault, Patience};
 use crate::roots::Roots;
 use arc_swap::ArcSwap;
 use chancery_core::id::TenantId;
@@ -82,15 +83,60 @@ pub struct Tenants {
 struct Map {
     by_id: HashMap<TenantId, Arc<Served>>,
     by_location: HashMap<String, TenantId>,
+    /// Tenants whose key, or new key, a key service did not open yet.
+    waiting: HashMap<TenantId, Waiting>,
+}
+
+/// A tenant that waits for a key service. It may be served meanwhile with the key that it had before.
+#[derive(Clone, Debug)]
+struct Waiting {
+    tenant: Arc<Tenant>,
+    fault: KeyServiceFault,
 }
 
 impl Map {
-    fn insert(&mut self, served: Arc<Served>) {
-        let base = served.tenant.spec.base_url.as_str();
-        let location = base.split_once("://").map_or(base, |(_, rest)| rest);
-        self.by_location.insert(location.to_owned(), served.tenant.id);
+    fn insert(&mut self, loaded: Loaded) {
+        let tenant = match &loaded {
+            Loaded::Served(served) | Loaded::Behind(served, _) => served.tenant.clone(),
+            Loaded::Closed(tenant, _) => tenant.clone(),
+        };
+        let id = tenant.id;
+        match loaded {
+            Loaded::Served(served) => {
+                self.waiting.remove(&id);
+                self.serve(served);
+            }
+            Loaded::Behind(served, fault) => {
+                self.waiting.insert(id, Waiting { tenant, fault });
+                self.serve(served);
+            }
+            Loaded::Closed(_, fault) => {
+                self.waiting.insert(id, Waiting { tenant, fault });
+            }
+        }
+    }
+
+    fn serve(&mut self, served: Arc<Served>) {
+        let location = location(&served.tenant).to_owned();
+        self.by_location.insert(location, served.tenant.id);
         self.by_id.insert(served.tenant.id, served);
     }
+}
+
+/// What came of reading a tenant.
+enum Loaded {
+    /// All of it.
+    Served(Arc<Served>),
+    /// All but a new key: it goes on with the keys that were open.
+    Behind(Arc<Served>, KeyServiceFault),
+    /// None of its keys.
+    Closed(Arc<Tenant>, KeyServiceFault),
+}
+
+/// Host, port and path of a tenant.
+fn location(tenant: &Tenant) -> &str {
+    let base = tenant.spec.base_url.as_str();
+    base.split_once("://").map_or(base, |(_, rest)| rest)
 }
 
 impl Tenants {
@@ -142,19 +188,65 @@ impl Tenants {
         self.map.load().by_id.values().cloned().collect()
     }
 
+    /// The tenants that wait for a key service.
+    pub fn waiting(&self) -> Vec<TenantId> {
+        self.map.load().waiting.keys().copied().collect()
+    }
+
+    /// Refuses what needs a tenant's present key while a key service does not open it.
+    ///
+    /// # Errors
+    /// The key service's.
+    pub fn require_open(&self, id: TenantId) -> Result<(), Failure> {
+        let map = self.map.load();
+        let waiting = map.waiting.get(&id);
+        waiting.map_or(Ok(()), |waiting| Err(waiting.fault.clone().into()))
+    }
+
+    /// Whether a tenant that is reached there, or has this name, has no open key on this node yet.
+    pub fn is_closed(&self, is_meant: impl Fn(&str, &str) -> bool) -> bool {
+        let map = self.map.load();
+        map.waiting
+            .values()
+            .any(|waiting| is_meant(location(&waiting.tenant), waiting.tenant.name.as_str()))
+    }
+
+    /// Reads every tenant for the first time.
+    ///
+    /// # Errors
+    /// The database's, a key service's, or keys that do not open.
+    pub async fn open_all(&self, db: &Db) -> Result<(), Failure> {
+        self.reload_with(db, Patience::Full).await?;
+        let first = self.waiting().first().copied();
+        first.map_or(Ok(()), |tenant| self.require_open(tenant))
+    }
+
     /// Reads every tenant again.
     ///
     /// # Errors
-    /// The database's, or keys that do not open.
+    /// The database's, or keys that do not open. A key service that fails is no error: see [`Self::waiting`].
     pub async fn reload(&self, db: &Db) -> Result<(), Failure> {
+        self.reload_with(db, Patience::Short).await
+    }
+
+    async fn reload_with(&self, db: &Db, patience: Patience) -> Result<(), Failure> {
         let _turn = self.turn.lock().await;
         let mut map = Map::default();
         for tenant in chancery_store::all_tenants(db).await? {
             if tenant.state == Lifecycle::Retired {
                 continue;
             }
-            let known = self.find(tenant.id);
-            map.insert(Arc::new(self.load(db, tenant, known).await?));
+            let waiting = self.map.load().waiting.get(&tenant.id).cloned();
+            match (self.find(tenant.id), waiting) {
+                (Some(known), waiting) => {
+                    let served = renewed(db, tenant, &known).await?;
+                    map.insert(match waiting {
+                        None => Loaded::Served(served),
+                        Some(waiting) => Loaded::Behind(served, waiting.fault),
+                    });
+                }
+                (None, _) => map.insert(self.load(db, tenant, None, patience).await?),
+            }
         }
         self.map.store(Arc::new(map));
         Ok(())
@@ -169,40 +261,57 @@ impl Tenants {
         let Some(tenant) = record::find_by_id(db, id, id).await? else {
             return Ok(());
         };
-        let compiled = self.find(id).map(|known| known.policy.clone());
-        let keys = Arc::new(TenantKeys::load(db, &self.roots(), &tenant).await?);
-        let served = Arc::new(Served {
-            restore: restore::all(db, id).await?.pop(),
-            tenant: Arc::new(tenant),
-            keys,
-            policy: load_policy(db, id, compiled).await?,
-        });
+        let loaded = self.load(db, tenant, self.find(id), Patience::Short).await?;
         let mut map = Map::clone(&self.map.load());
-        map.insert(served);
+        map.insert(loaded);
         self.map.store(Arc::new(map));
         Ok(())
     }
 
-    async fn load(&self, db: &Db, tenant: Tenant, known: Option<Arc<Served>>) -> Result<Served, Failure> {
-        let restore = restore::all(db, tenant.id).await?.pop();
+    async fn load(
+        &self,
+        db: &Db,
+        tenant: Tenant,
+        known: Option<Arc<Served>>,
+        patience: Patience,
+    ) -> Result<Loaded, Failure> {
         let tenant = Arc::new(tenant);
-        if let Some(known) = known {
-            return Ok(Served {
-                tenant,
-                keys: known.keys.clone(),
-                policy: known.policy.clone(),
-                restore,
-            });
-        }
-        let keys = Arc::new(TenantKeys::load(db, &self.roots(), &tenant).await?);
-        let policy = load_policy(db, tenant.id, None).await?;
-        Ok(Served {
+        let roots = self.roots();
+        let opening = Opening {
+            roots: &roots,
+            known: known.as_ref().map(|known| &*known.keys),
+            patience,
+        };
+        let (keys, fault) = match (TenantKeys::load(db, opening, &tenant).await, &known) {
+            (Ok(keys), _) => (Arc::new(keys), None),
+            // SECURITY: what was open stays open, but the tenant's state and its policies are read all the same: a
+            // key service that is down keeps no suspended tenant alive.
+            (Err(Failure::KeyService(fault)), Some(known)) => (known.keys.clone(), Some(fault)),
+            (Err(Failure::KeyService(fault)), None) => return Ok(Loaded::Closed(tenant, fault)),
+            (Err(failure), _) => return Err(failure),
+        };
+        let compiled = known.map(|known| known.policy.clone());
+        let served = Arc::new(Served {
+            restore: restore::all(db, tenant.id).await?.pop(),
+            policy: load_policy(db, tenant.id, compiled).await?,
             tenant,
             keys,
-            policy,
-            restore,
+        });
+        Ok(match fault {
+            None => Loaded::Served(served),
+            Some(fault) => Loaded::Behind(served, fault),
         })
     }
+}
+
+/// A tenant that is served, with its record as it is now.
+async fn renewed(db: &Db, tenant: Tenant, known: &Served) -> Result<Arc<Served>, Failure> {
+    Ok(Arc::new(Served {
+        restore: restore::all(db, tenant.id).await?.pop(),
+        tenant: Arc::new(tenant),
+        keys: known.keys.clone(),
+        policy: known.policy.clone(),
+    }))
 }
 
 /// The policy set in force. Parsing and validating it takes long enough for the revocation feed to fall behind where

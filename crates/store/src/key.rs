@@ -25,23 +25,51 @@ pub struct SigningKeyRow {
     pub retires_at: Option<Timestamp>,
 }
 
-/// The root key's id and check value, if one was ever written.
+/// What is recorded of the root key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootRow {
+    /// Its id.
+    pub id: String,
+    /// What recognises it without telling it.
+    pub check_value: Vec<u8>,
+    /// Where it was found, if a service holds it.
+    pub source: Option<String>,
+    /// A key that the service wrapped, whose check value is the recorded one.
+    pub wrapped: Option<Vec<u8>>,
+}
+
+/// The record of the root key, if one was ever written.
 ///
 /// # Errors
 /// The database fails, or the row cannot be read.
-pub async fn find_root(db: &Db) -> Result<Option<(String, Vec<u8>)>, DbError> {
+pub async fn find_root(db: &Db) -> Result<Option<RootRow>, DbError> {
     let row = db.query_optional(&FIND_ROOT, Vec::new()).await?;
-    row.map(|row| Ok((row.text(0)?, row.blob(1)?))).transpose()
+    let read = |row: crate::Row| {
+        Ok(RootRow {
+            id: row.text(0)?,
+            check_value: row.blob(1)?,
+            source: row.optional_text(2)?,
+            wrapped: row.optional_blob(3)?,
+        })
+    };
+    row.map(read).transpose()
 }
 
-/// Writes the root key's id and check value, once. Fails with label `root` if one is there.
-pub fn insert_root(id: &str, check_value: &[u8]) -> Statement {
-    Statement::new(
-        &INSERT_ROOT,
-        vec![Value::from(id), Value::from(check_value)],
-        Expect::Unique,
-        "root",
-    )
+/// Writes the record of the root key, once. Fails with label `root` if one is there.
+pub fn insert_root(row: &RootRow) -> Statement {
+    Statement::new(&INSERT_ROOT, row.params(), Expect::Unique, "root")
+}
+
+impl RootRow {
+    /// Its columns as parameters, in their order.
+    pub(crate) fn params(&self) -> Vec<Value> {
+        vec![
+            Value::from(self.id.as_str()),
+            Value::from(self.check_value.as_slice()),
+            Value::from(self.source.clone()),
+            Value::from(self.wrapped.clone()),
+        ]
+    }
 }
 
 /// A tenant's sealed key.
@@ -128,8 +156,10 @@ pub fn prune_signing_keys(tenant: TenantId, now: Timestamp) -> Statement {
     )
 }
 
-const FIND_ROOT: Sql = Sql::same("SELECT id, check_value FROM root_key WHERE singleton = 1");
-const INSERT_ROOT: Sql = Sql::same("INSERT INTO root_key (singleton, id, check_value) VALUES (1, ?1, ?2)");
+const FIND_ROOT: Sql = Sql::same("SELECT id, check_value, source, wrapped FROM root_key WHERE singleton = 1");
+const INSERT_ROOT: Sql = Sql::same(
+    "INSERT INTO root_key (singleton, id, check_value, source, wrapped) VALUES (1, ?1, ?2, ?3, ?4)",
+);
 const FIND_TENANT: Sql = Sql::same("SELECT sealed FROM tenant_keys WHERE tenant = ?1");
 const INSERT_TENANT: Sql = Sql::same("INSERT INTO tenant_keys (tenant, sealed) VALUES (?1, ?2)");
 const SIGNING: Sql = Sql::same(

@@ -101,4 +101,9 @@ pub const MIGRATIONS: &[Migration] = &[
             include_str!("../migrations/0020_accounts_by_owner_postgres.sql"),
         ),
     },
+    Migration {
+        number: 21,
+        name: "root key of a service",
+        sql: Sql::same(include_str!("../migrations/0021_root_key_of_a_service.sql")),
+    },
 ];

@@ -2,6 +2,7 @@
 //! replaces, so that two that run at once, or one that runs again, change nothing twice.
 
 use crate::db::{Db, DbError, Expect, Row, Sql, Statement, Value};
+use crate::key::RootRow;
 use crate::record::counter;
 use chancery_core::id::{ConnectedAccountId, TenantId};
 use chancery_core::time::Timestamp;
@@ -148,15 +149,11 @@ pub async fn tenants_not_under(db: &Db, root: &[u8; 8]) -> Result<Vec<TenantId>,
     rows.iter().map(|row| row.id(0)).collect()
 }
 
-/// Writes the id and check value of a new root key over those of the old, if every tenant's key is wrapped under the
+/// Writes the record of a new root key over that of the old, if every tenant's key is wrapped under the
 /// new one. Fails with label [`ROTATION`] otherwise.
-pub fn replace_root(old: &str, (id, check_value): (&str, &[u8]), key: &[u8; 8]) -> Statement {
-    let params = vec![
-        Value::from(old),
-        Value::from(id),
-        Value::from(check_value),
-        Value::from(key),
-    ];
+pub fn replace_root(old: &str, new: &RootRow, key: &[u8; 8]) -> Statement {
+    let mut params = new.params();
+    params.extend([Value::from(old), Value::from(key)]);
     Statement::new(&REPLACE_ROOT, params, Expect::Rows(1), ROTATION)
 }
 
@@ -228,12 +225,12 @@ const NOT_UNDER: Sql = Sql::pair(
      WHERE substring(sealed FROM 2 FOR 8) <> ?1 OR (previous IS NOT NULL AND substring(previous FROM 2 FOR 8) <> ?1)",
 );
 const REPLACE_ROOT: Sql = Sql::pair(
-    "UPDATE root_key SET id = ?2, check_value = ?3 WHERE id = ?1
-       AND NOT EXISTS (SELECT 1 FROM tenant_keys WHERE substr(sealed, 2, 8) <> ?4
-                       OR (previous IS NOT NULL AND substr(previous, 2, 8) <> ?4))",
-    "UPDATE root_key SET id = ?2, check_value = ?3 WHERE id = ?1
-       AND NOT EXISTS (SELECT 1 FROM tenant_keys WHERE substring(sealed FROM 2 FOR 8) <> ?4
-                       OR (previous IS NOT NULL AND substring(previous FROM 2 FOR 8) <> ?4))",
+    "UPDATE root_key SET id = ?1, check_value = ?2, source = ?3, wrapped = ?4 WHERE id = ?5
+       AND NOT EXISTS (SELECT 1 FROM tenant_keys WHERE substr(sealed, 2, 8) <> ?6
+                       OR (previous IS NOT NULL AND substr(previous, 2, 8) <> ?6))",
+    "UPDATE root_key SET id = ?1, check_value = ?2, source = ?3, wrapped = ?4 WHERE id = ?5
+       AND NOT EXISTS (SELECT 1 FROM tenant_keys WHERE substring(sealed FROM 2 FOR 8) <> ?6
+                       OR (previous IS NOT NULL AND substring(previous FROM 2 FOR 8) <> ?6))",
 );
 const ASSERT_ROOT: Sql = Sql::pair(
     "SELECT 1 FROM root_key WHERE id = ?1",

@@ -121,7 +121,10 @@ impl RootKeyId {
     /// [`VaultError::Library`].
     pub fn of_service(name: &str) -> Result<Self, VaultError> {
         let derived = derive(&[0; KEY], &[b"service-root-key-id", name.as_bytes()])?;
-        let (id, _) = derived.expose_secret().split_first_chunk().ok_or(VaultError::Length)?;
+        let (id, _) = derived
+            .expose_secret()
+            .split_first_chunk()
+            .ok_or(VaultError::Length)?;
         Ok(Self(*id))
     }
 

@@ -241,7 +241,14 @@ impl SealedTenantKey {
     pub fn to_bytes(&self) -> Vec<u8> {
         let by_service = self.by_service.as_deref().unwrap_or_default();
         let version = [self.version()];
-        [&version[..], self.root.as_bytes(), &self.nonce, &self.wrapped, by_service].concat()
+        [
+            &version[..],
+            self.root.as_bytes(),
+            &self.nonce,
+            &self.wrapped,
+            by_service,
+        ]
+        .concat()
     }
 
     /// What a service must unwrap before the key opens; nothing where the root key is at hand.
@@ -360,14 +367,23 @@ mod tests {
         let wrapping = WrappingKey::from_bytes(root.wrapping()).unwrap();
         let key = TenantKey::generate(tenant(1), &random).unwrap();
         let held = key.seal_with(root.id(), (&wrapping, b"text"), &random).unwrap();
-        assert_eq!(TenantKey::open(tenant(1), &held, &root).err(), Some(VaultError::WrongRootKey));
+        assert_eq!(
+            TenantKey::open(tenant(1), &held, &root).err(),
+            Some(VaultError::WrongRootKey)
+        );
         let mut cut = held.to_bytes();
         cut.truncate(69);
         cut[0] = 1;
         let cut = SealedTenantKey::parse(&cut).unwrap();
-        assert_eq!(TenantKey::open(tenant(1), &cut, &root).err(), Some(VaultError::NotAuthentic));
+        assert_eq!(
+            TenantKey::open(tenant(1), &cut, &root).err(),
+            Some(VaultError::NotAuthentic)
+        );
         let own = key.seal(&root, &random).unwrap();
-        assert_eq!(TenantKey::open_with(tenant(1), &own, &wrapping).err(), Some(VaultError::WrongRootKey));
+        assert_eq!(
+            TenantKey::open_with(tenant(1), &own, &wrapping).err(),
+            Some(VaultError::WrongRootKey)
+        );
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl DemoWorld {
         };
         let config = NodeConfig {
             database,
-            root: RootKey::generate(&SystemRandom)?,
+            root: RootKey::generate(&SystemRandom)?.into(),
             public_url: base.clone(),
             listen: base.trim_start_matches("http://").parse()?,
             socket: Some(socket.clone()),

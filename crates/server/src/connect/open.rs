@@ -159,6 +159,7 @@ pub(super) async fn unseal(
         return chancery_vault::open(key, bound, sealed).map_err(Failure::internal);
     }
     app.tenants.reload_one(&app.db, served.tenant.id).await?;
+    app.tenants.require_open(served.tenant.id)?;
     let served = app.tenants.find(served.tenant.id);
     let served = served.ok_or(Failure::Stale("the tenant is gone"))?;
     let key = served.keys.vault_for(sealed);

@@ -15,6 +15,7 @@ mod fence;
 mod fetch;
 mod github;
 pub mod jwks;
+mod key_service;
 mod mail;
 pub mod openid;
 pub mod provider;

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::error::{Failure, Refusal};
 use crate::govern::restoring::{self, Planned};
-use crate::keys::TenantKeys;
+use crate::keys::{Opening, TenantKeys};
 use crate::record as audit;
 use crate::roots::Roots;
 use crate::setup;
@@ -55,7 +55,7 @@ pub async fn run(
         if tenant.state == Lifecycle::Retired {
             continue;
         }
-        let keys = TenantKeys::load(db, &roots, &tenant).await?;
+        let keys = TenantKeys::load(db, Opening::first(&roots), &tenant).await?;
         let planned = restoring::plan(db, (tenant, keys), notes, now).await?;
         all.push(continue_one(db, planned, (now, random)).await?);
     }

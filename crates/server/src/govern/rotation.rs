@@ -5,8 +5,10 @@
 use crate::app::App;
 use crate::directory::change::{self, Caller};
 use crate::error::{Failure, Refusal};
-use crate::keys::{Mandate, RootKey, rewrap_tenant};
+use crate::keys::{Mandate, Opening, RootKey, rewrap_tenant};
+use crate::kms::Patience;
 use crate::record as audit;
+use crate::roots::{Root, Roots};
 use crate::setup::SYSTEM_TENANT;
 use crate::tenants::Served;
 use chancery_core::actor::{Actor, SystemActor};
@@ -17,6 +19,7 @@ use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::ManagementAction;
 use chancery_store::change::{self as feed, Changed};
 use chancery_store::vault;
+use chancery_vault::KeyService;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -49,6 +52,7 @@ pub async fn rotate(
     let tenant = served.tenant.id;
     // The rotation may have been moved on by another node.
     app.tenants.reload_one(&app.db, tenant).await?;
+    app.tenants.require_open(tenant)?;
     let served = load(app, tenant)?;
     let runs = served.keys.previous_key_id().is_some();
     let present = served.keys.tenant_key_id().to_string();
@@ -89,7 +93,7 @@ pub async fn finish_all(app: &App, now: Timestamp) -> Result<(), Failure> {
 async fn begin(app: &App, served: &Served, caller: &Caller) -> Result<Progress, Failure> {
     let tenant = served.tenant.id;
     let roots = app.tenants.roots();
-    let new = served.keys.new_tenant_key(roots.current(), &*app.random)?;
+    let new = served.keys.new_tenant_key(roots.current(), &*app.random).await?;
     let old = &served.keys.row().sealed;
     let statement = vault::begin(tenant, old, (&new.sealed, &new.former_mac), caller.now);
     let ids = vec![("tenant_key", new.id.to_string())];
@@ -178,16 +182,25 @@ async fn finish(app: &App, served: &Served, now: Timestamp) -> Result<(), Failur
     app.tenants.reload_one(&app.db, tenant).await
 }
 
-/// Replaces the root key: every tenant's key is wrapped under the new one, then the record of the root key is replaced.
-/// Every node must have been given both keys. Only on the server's own machine, in the system tenant.
+/// The root key that is to replace the present one.
+#[derive(Debug)]
+pub enum NewRoot {
+    /// This one.
+    Key(RootKey),
+    /// The key of a service, as the operator names it. Every node was started with it as the key to come.
+    Service(String),
+}
+
+/// Replaces the root key: every tenant's key is wrapped under the new one, a portion at a time, then the record of the
+/// root key is replaced. Every node must have been given both keys. Only on the server's own machine, in the system tenant.
 ///
 /// # Errors
-/// A caller from elsewhere; policy's refusal; a key that is not the one to come; the database's.
+/// A caller from elsewhere; policy's refusal; a key that is not the one to come; a key service's; the database's.
 pub async fn rotate_root(
     app: &App,
     served: &Served,
     caller: &Caller,
-    new: RootKey,
+    new: NewRoot,
 ) -> Result<Progress, Failure> {
     let (Actor::Local(_), SYSTEM_TENANT) = (&caller.actor, served.tenant.name.as_str()) else {
         let text = "the root key is replaced on the server's own machine, through the local socket, in the system tenant";
@@ -196,70 +209,98 @@ pub async fn rotate_root(
     let subject = (Noun::Tenant, served.tenant.name.as_str(), None);
     change::permit(served, caller, ManagementAction::RotateKey, subject)?;
     let roots = app.tenants.roots().settled(&app.db).await?;
-    if roots.current().id() == new.id() {
-        app.tenants.set_roots(roots);
-        return Ok(Progress::over(new.id().to_string()));
-    }
-    let roots = match roots.next() {
-        Some(next) if next.id() == new.id() => roots,
-        Some(next) => {
-            return Err(Refusal::Invalid(format!("another root key is to come: `{}`", next.id())).into());
-        }
-        None => roots.with_next(new),
-    };
+    let (roots, new) = to_come(&roots, new)?;
     app.tenants.set_roots(roots.clone());
-    let Some(new) = roots.next() else {
-        return Err(Failure::Internal("there is no root key to come".to_owned()));
-    };
-    let rewrapped = rewrap_tenants(app, new, caller.now).await?;
-    let event = event(
-        app,
-        served.tenant.id,
-        EventKind::RootKeyRotated,
-        (&caller.actor, caller.now),
-        vec![
-            ("root_key", new.id().to_string()),
-            ("previous", roots.current().id().to_string()),
-        ],
-    );
-    let old = roots.current().id().to_string();
-    let record = (new.id().to_string(), new.check_value());
-    let replaced = vault::replace_root(&old, (&record.0, record.1.as_bytes()), new.id().as_bytes());
-    let batch = app.batch(caller.now).push(replaced).push(audit::statement(
-        served.keys.seal(),
-        &event,
-        &*app.random,
-    )?);
-    let remaining = if app.commit(batch, &[]).await?.is_committed() {
+    let key = new.id().to_string();
+    if roots.current().id() == new.id() {
+        return Ok(Progress::over(key));
+    }
+    let rewrapped = rewrap_tenants(app, &new, caller.now).await?;
+    let left = vault::tenants_not_under(&app.db, new.id().as_bytes()).await?;
+    let remaining = if left.is_empty() && replace_record(app, served, caller, (&roots, &new)).await? {
         app.tenants.set_roots(roots.settled(&app.db).await?);
         0
     } else {
-        // A tenant was made under the old key meanwhile.
-        vault::tenants_not_under(&app.db, new.id().as_bytes())
-            .await?
-            .len() as u64
+        // More than a portion, or a tenant was made under the old key meanwhile.
+        let left = vault::tenants_not_under(&app.db, new.id().as_bytes()).await?;
+        u64::try_from(left.len()).unwrap_or(u64::MAX).max(1)
     };
     Ok(Progress {
-        key: new.id().to_string(),
+        key,
         done: remaining == 0,
         rewrapped,
         remaining,
     })
 }
 
-async fn rewrap_tenants(app: &App, new: &Arc<RootKey>, now: Timestamp) -> Result<u64, Failure> {
+/// The root keys with the one to come, and that one; or the present one, if it is the present one already.
+fn to_come(roots: &Roots, new: NewRoot) -> Result<(Roots, Arc<Root>), Failure> {
+    let id = match &new {
+        NewRoot::Key(key) => key.id(),
+        NewRoot::Service(name) => {
+            let service: KeyService = name
+                .parse()
+                .map_err(|error: chancery_vault::SourceError| Refusal::Invalid(error.to_string()))?;
+            service.root_key_id().map_err(Failure::internal)?
+        }
+    };
+    if roots.current().id() == id {
+        return Ok((roots.clone(), roots.current().clone()));
+    }
+    match (roots.next(), new) {
+        (Some(next), _) if next.id() == id => Ok((roots.clone(), next.clone())),
+        (Some(next), _) => {
+            Err(Refusal::Invalid(format!("another root key is to come: `{}`", next.id())).into())
+        }
+        (None, NewRoot::Key(key)) => {
+            let roots = roots.with_next(key.into());
+            let next = roots.next().cloned();
+            next.map(|next| (roots, next))
+                .ok_or_else(|| Failure::Internal("there is no root key to come".to_owned()))
+        }
+        (None, NewRoot::Service(name)) => Err(Refusal::Invalid(format!(
+            "this server was not started with that key; start every server with --next-root-key-file {name}"
+        ))
+        .into()),
+    }
+}
+
+/// Writes the record of the new root key over that of the old. Gives whether nothing was in the way.
+async fn replace_record(
+    app: &App,
+    served: &Served,
+    caller: &Caller,
+    (roots, new): (&Roots, &Root),
+) -> Result<bool, Failure> {
+    let old = roots.current().id().to_string();
+    let ids = vec![("root_key", new.id().to_string()), ("previous", old.clone())];
+    let by = (&caller.actor, caller.now);
+    let event = event(app, served.tenant.id, EventKind::RootKeyRotated, by, ids);
+    let record = new.record(&*app.random).await?;
+    let batch = app
+        .batch(caller.now)
+        .push(vault::replace_root(&old, &record, new.id().as_bytes()))
+        .push(audit::statement(served.keys.seal(), &event, &*app.random)?);
+    Ok(app.commit(batch, &[]).await?.is_committed())
+}
+
+/// Wraps one portion of tenants' keys anew.
+async fn rewrap_tenants(app: &App, new: &Root, now: Timestamp) -> Result<u64, Failure> {
     let roots = app.tenants.roots();
     let mut rewrapped = 0;
-    for tenant in vault::tenants_not_under(&app.db, new.id().as_bytes()).await? {
+    let left = vault::tenants_not_under(&app.db, new.id().as_bytes()).await?;
+    for tenant in left.into_iter().take(PORTION_OF_TENANTS) {
         let Some(row) = vault::find_tenant_keys(&app.db, tenant).await? else {
             continue;
         };
-        let wrapped = rewrap_tenant(
-            Mandate::RewrapTenantKeys,
-            (tenant, &row),
-            (&roots, new),
-            &*app.random,
-        )?;
+        let known = app.tenants.find(tenant);
+        let opening = Opening {
+            roots: &roots,
+            known: known.as_ref().map(|known| &*known.keys),
+            patience: Patience::Usual,
+        };
+        let of = (tenant, &row);
+        let wrapped = rewrap_tenant(Mandate::RewrapTenantKeys, of, (opening, new), &*app.random).await?;
         let batch = app
             .batch(now)
             .push(vault::replace_tenant_keys(tenant, &row, &wrapped))
@@ -321,5 +362,7 @@ fn event(
 
 /// Records wrapped anew in one batch.
 const PORTION: u32 = 50;
+/// Tenants' keys wrapped anew in one step: each may be two questions to a key service.
+const PORTION_OF_TENANTS: usize = 20;
 /// For how long an event that was written before a rotation is taken into the log after it.
 const KEEP_FORMER_MAC: Ttl = Ttl::from_days(1);

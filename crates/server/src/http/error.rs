@@ -165,6 +165,7 @@ pub fn oauth_error(failure: &Failure, realm: &str, used_header: bool) -> Respons
         | Failure::Refused(_)
         | Failure::Denied(_)
         | Failure::Database(_)
+        | Failure::KeyService(_)
         | Failure::Stale(_)
         | Failure::Start(_)
         | Failure::Internal(_) => None,
@@ -249,6 +250,7 @@ pub fn problem(failure: &Failure) -> Problem {
             "unavailable",
             "the database is full, and nothing was changed",
         ),
+        Failure::KeyService(_) => key_service_unavailable(),
         Failure::Stale(reason) => Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -345,6 +347,19 @@ pub fn no_such_endpoint() -> Problem {
     .with_hint("the administration interface is described at /api/v1/openapi.json")
 }
 
+/// What was asked for needs the service that holds the root key, and it gives no usable answer.
+pub fn key_service_unavailable() -> Problem {
+    let problem = Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "key_service_unavailable",
+        "the service that holds the root key gives no usable answer, and this needs it",
+    );
+    Problem {
+        retry_after: Some(KEY_SERVICE_SECONDS),
+        ..problem.with_hint("try again; the operator's log says what is wrong with it")
+    }
+}
+
 /// The path takes another method.
 pub fn wrong_method() -> Problem {
     Problem::new(
@@ -354,6 +369,9 @@ pub fn wrong_method() -> Problem {
     )
 }
 
+/// A little longer than the time between two questions to a key service that fails.
+const KEY_SERVICE_SECONDS: u64 = 5;
+
 /// Client faults are information, ours are errors.
 fn log(failure: &Failure) {
     match failure {
@@ -361,7 +379,9 @@ fn log(failure: &Failure) {
         Failure::Internal(_) | Failure::Start(_) | Failure::Database(_) => {
             tracing::error!(error = %failure, "a request failed");
         }
-        Failure::Stale(_) => tracing::warn!(error = %failure, "a request was not answered"),
+        Failure::Stale(_) | Failure::KeyService(_) => {
+            tracing::warn!(error = %failure, "a request was not answered");
+        }
         Failure::OAuth(_) | Failure::Refused(_) | Failure::Denied(_) | Failure::Limited(_) => {
             tracing::info!(error = %failure, "a request was refused");
         }

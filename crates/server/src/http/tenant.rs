@@ -30,7 +30,7 @@ pub struct Dispatch {
 /// Finds the tenant, strips its prefix and hands the request to its routes.
 pub async fn dispatch(State(dispatch): State<Dispatch>, mut request: Request) -> Response {
     let Some((served, path)) = find(&dispatch.app, &request) else {
-        return error::unknown_host().into_response();
+        return missing(&dispatch.app, &request).into_response();
     };
     if !served.tenant.state.is_active() {
         return error::unknown_host().into_response();
@@ -60,12 +60,44 @@ fn is_open_while_unconfirmed(path: &str) -> bool {
 
 /// The tenant and the path below its base.
 fn find(app: &App, request: &Request) -> Option<(Arc<Served>, String)> {
+    let (meant, rest) = meant(request)?;
+    let served = match meant {
+        Meant::Name(name) => app.tenants.find_by_name(&name),
+        Meant::Location(location) => app.tenants.find_at(&location),
+    };
+    Some((served?, rest))
+}
+
+/// Why there is no tenant: nobody knows it, or its key waits for a key service.
+fn missing(app: &App, request: &Request) -> error::Problem {
+    let is_closed = match meant(request) {
+        Some((Meant::Name(name), _)) => app.tenants.is_closed(|_, other| other == name),
+        Some((Meant::Location(location), _)) => app.tenants.is_closed(|other, _| other == location),
+        None => false,
+    };
+    if is_closed {
+        error::key_service_unavailable()
+    } else {
+        error::unknown_host()
+    }
+}
+
+/// How a request names its tenant.
+enum Meant {
+    /// By name, on the local socket.
+    Name(String),
+    /// By host, port and prefix.
+    Location(String),
+}
+
+/// The tenant that a request names, and the path below its base.
+fn meant(request: &Request) -> Option<(Meant, String)> {
     let path = request.uri().path();
     let (prefix, rest) = split(path);
     // The local socket has no host name: the prefix or its absence names the tenant.
     if request.extensions().get::<LocalPeer>().is_some() {
         let name = prefix.strip_prefix("/t/").unwrap_or(DEFAULT_TENANT);
-        return app.tenants.find_by_name(name).map(|served| (served, rest));
+        return Some((Meant::Name(name.to_owned()), rest));
     }
     let header = request
         .headers()
@@ -81,8 +113,7 @@ fn find(app: &App, request: &Request) -> Option<(Arc<Served>, String)> {
         return None;
     }
     let host = authority.or(header)?.to_ascii_lowercase();
-    let served = app.tenants.find_at(&format!("{host}{prefix}"))?;
-    Some((served, rest))
+    Some((Meant::Location(format!("{host}{prefix}")), rest))
 }
 
 /// Splits `/t/{name}` from a path, where it leads or, for well-known documents, where it trails

@@ -142,6 +142,8 @@ async fn checked_hashes(app: &App, served: &Served, pending: &[PendingRow]) -> R
         return checked;
     }
     app.tenants.reload_one(&app.db, served.tenant.id).await?;
+    // A new key that no service opens yet: the rows wait, they are not forged.
+    app.tenants.require_open(served.tenant.id)?;
     match app.tenants.find(served.tenant.id) {
         Some(served) => all_checked(&served, pending).await,
         None => checked,

@@ -1,5 +1,5 @@
 //! Work that goes on beside requests: following the revocation feed, folding events into the log, signing
-//! checkpoints and handing them on, ending what has expired.
+//! checkpoints and handing them on, asking key services that fail, ending what has expired.
 
 pub mod expiry;
 pub mod feed;
@@ -18,6 +18,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
         repeat(app.clone(), Job::Integrator, stop.clone()),
         repeat(app.clone(), Job::Sinks, stop.clone()),
         repeat(app.clone(), Job::Approvals, stop.clone()),
+        repeat(app.clone(), Job::KeyServices, stop.clone()),
         repeat(app, Job::Expiry, stop),
     );
 }
@@ -28,6 +29,7 @@ enum Job {
     Integrator,
     Sinks,
     Approvals,
+    KeyServices,
     Expiry,
 }
 
@@ -37,6 +39,7 @@ impl Job {
             Self::Feed => Ttl::from_millis(200),
             Self::Integrator | Self::Sinks => Ttl::from_millis(500),
             Self::Approvals => Ttl::from_seconds(1),
+            Self::KeyServices => Ttl::from_seconds(2),
             Self::Expiry => Ttl::from_minutes(1),
         }
     }
@@ -47,6 +50,7 @@ impl Job {
             Self::Integrator => integrator::run_logged(app).await,
             Self::Sinks => app.sinks.deliver(app.clock.now()).await,
             Self::Approvals => crate::approve::deliver::run_logged(app).await,
+            Self::KeyServices => crate::kms::watch_logged(app).await,
             Self::Expiry => expiry::run_logged(app).await,
         }
     }

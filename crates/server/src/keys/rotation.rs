@@ -1,17 +1,15 @@
 //! What a rotation of the vault needs of keys: a new tenant key, records wrapped under it, tenant keys wrapped under
 //! another root key. None of it opens a record, and each needs a [`Mandate`].
 
-use super::{KeyUse, TenantKeys, event_mac, open_tenant_key};
+use super::{KeyUse, Opening, TenantKeys, event_mac};
 use crate::error::Failure;
-use crate::roots::Roots;
+use crate::roots::Root;
 use chancery_core::id::TenantId;
 use chancery_core::random::Random;
 use chancery_core::resource::TokenAlgorithm;
 use chancery_core::secret::Secret;
 use chancery_store::vault::TenantKeyRow;
-use chancery_vault::{
-    AssociatedData, DerivedKey, Purpose, RootKey, Sealed, SealedTenantKey, TenantKey, TenantKeyId,
-};
+use chancery_vault::{AssociatedData, DerivedKey, Purpose, Sealed, SealedTenantKey, TenantKey, TenantKeyId};
 
 /// Work of Chancery's own on sealed things, which no agent asked for. Each names what it may use and where the result
 /// goes; whoever has one still gets nothing in the clear (design, section 4, rule 1).
@@ -58,7 +56,7 @@ impl TenantKeys {
 
     /// The id of the key before, while something may be sealed under it.
     pub fn previous_key_id(&self) -> Option<TenantKeyId> {
-        self.previous_key.as_ref().map(TenantKey::id)
+        self.previous_key.as_deref().map(TenantKey::id)
     }
 
     /// The row of the tenant's keys, as it was read.
@@ -69,8 +67,8 @@ impl TenantKeys {
     /// A new key for the tenant.
     ///
     /// # Errors
-    /// Generation or sealing fails.
-    pub fn new_tenant_key(&self, root: &RootKey, random: &dyn Random) -> Result<NewTenantKey, Failure> {
+    /// Generation or sealing fails; a key service's.
+    pub async fn new_tenant_key(&self, root: &Root, random: &dyn Random) -> Result<NewTenantKey, Failure> {
         let tenant = self.tenant_key.tenant();
         let key = TenantKey::generate(tenant, random).map_err(Failure::internal)?;
         let mac = Secret::new(self.mac.expose_secret().to_vec());
@@ -78,7 +76,7 @@ impl TenantKeys {
             chancery_vault::seal(&key, &mac_bound_to(&key), &mac, random).map_err(Failure::internal)?;
         Ok(NewTenantKey {
             id: key.id(),
-            sealed: key.seal(root, random).map_err(Failure::internal)?.to_bytes(),
+            sealed: root.seal(&key, random).await?.to_bytes(),
             former_mac: former_mac.to_bytes(),
         })
     }
@@ -89,7 +87,7 @@ impl TenantKeys {
     /// No rotation runs; a record that is not sealed under the key before.
     pub fn rewrap(&self, mandate: Mandate, sealed: &[u8], random: &dyn Random) -> Result<Vec<u8>, Failure> {
         require(mandate, Mandate::RewrapRecords)?;
-        let previous = self.previous_key.as_ref();
+        let previous = self.previous_key.as_deref();
         let previous = previous.ok_or_else(|| Failure::Internal("no rotation runs".to_owned()))?;
         let sealed = Sealed::parse(sealed).map_err(Failure::internal)?;
         let wrapped = chancery_vault::rewrap(previous, &self.tenant_key, &sealed, random);
@@ -100,25 +98,28 @@ impl TenantKeys {
 /// A tenant's keys, wrapped under another root key: nothing below them is touched.
 ///
 /// # Errors
-/// Keys that are wrapped under neither.
-pub fn rewrap_tenant(
+/// Keys that are wrapped under neither; a key service's.
+pub async fn rewrap_tenant(
     mandate: Mandate,
     (tenant, row): (TenantId, &TenantKeyRow),
-    (roots, to): (&Roots, &RootKey),
+    (opening, to): (Opening<'_>, &Root),
     random: &dyn Random,
 ) -> Result<TenantKeyRow, Failure> {
     require(mandate, Mandate::RewrapTenantKeys)?;
-    let wrap = |sealed: &Vec<u8>| {
+    let wrap = async |sealed: &Vec<u8>| {
         let parsed = SealedTenantKey::parse(sealed).map_err(Failure::internal)?;
         if parsed.root_key_id() == to.id() {
             return Ok(sealed.clone());
         }
-        let key = open_tenant_key(roots, tenant, sealed)?;
-        Ok::<_, Failure>(key.seal(to, random).map_err(Failure::internal)?.to_bytes())
+        let key = opening.open(tenant, sealed).await?;
+        Ok::<_, Failure>(to.seal(&key, random).await?.to_bytes())
     };
     Ok(TenantKeyRow {
-        sealed: wrap(&row.sealed)?,
-        previous: row.previous.as_ref().map(wrap).transpose()?,
+        sealed: wrap(&row.sealed).await?,
+        previous: match &row.previous {
+            Some(sealed) => Some(wrap(sealed).await?),
+            None => None,
+        },
         ..row.clone()
     })
 }

@@ -192,6 +192,7 @@ pub(super) async fn accept(
         | Failure::Refused(_)
         | Failure::Denied(_)
         | Failure::Database(_)
+        | Failure::KeyService(_)
         | Failure::Limited(_)
         | Failure::Start(_)
         | Failure::Internal(_)) => InvitationError::Failure(other),

@@ -142,6 +142,7 @@ impl From<Failure> for OfferError {
             other @ (Failure::Refused(_)
             | Failure::Denied(_)
             | Failure::Database(_)
+            | Failure::KeyService(_)
             | Failure::Stale(_)
             | Failure::Limited(_)
             | Failure::Start(_)

@@ -285,6 +285,7 @@ pub async fn sign_in(
         | Failure::Refused(_)
         | Failure::Denied(_)
         | Failure::Database(_)
+        | Failure::KeyService(_)
         | Failure::Limited(_)
         | Failure::Start(_)
         | Failure::Internal(_)) => PasskeyError::Failure(other),

@@ -328,6 +328,7 @@ async fn person(
         other @ (Failure::Refused(_)
         | Failure::Denied(_)
         | Failure::Database(_)
+        | Failure::KeyService(_)
         | Failure::Stale(_)
         | Failure::Limited(_)
         | Failure::Start(_)

@@ -438,7 +438,7 @@ fn json_body(request: http::request::Builder, body: &Value) -> Request<Body> {
 fn config(place: &Place) -> NodeConfig {
     NodeConfig {
         database: place.url(),
-        root: RootKey::from_bytes(&[7; 32]).unwrap(),
+        root: RootKey::from_bytes(&[7; 32]).unwrap().into(),
         public_url: BASE.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
         socket: None,

@@ -87,6 +87,8 @@ mod issuers;
 #[cfg(test)]
 mod jwt_bearer;
 #[cfg(test)]
+mod key_service;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kill;
@@ -154,6 +156,8 @@ mod test_mode;
 mod token_form;
 #[cfg(test)]
 mod token_refresh;
+#[cfg(test)]
+mod transit;
 #[cfg(test)]
 mod undecided;
 #[cfg(test)]

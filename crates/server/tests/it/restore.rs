@@ -124,7 +124,7 @@ impl Drill {
     async fn go_on(&self, at: Timestamp) -> Vec<restore::Continued> {
         let notes = read(&self.checkpoints()).await;
         let db = Db::open(&self.place.url(), Options::default()).await.unwrap();
-        let roots = Roots::new(RootKey::from_bytes(&[7; 32]).unwrap(), None);
+        let roots = Roots::new(RootKey::from_bytes(&[7; 32]).unwrap().into(), None);
         let random = chancery_server::world::SystemRandom;
         let continued = restore::run(&db, roots, &notes, (at, &random)).await.unwrap();
         db.close().await;

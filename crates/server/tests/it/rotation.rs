@@ -211,8 +211,8 @@ async fn replace_root(node: &Chancery, byte: u8) -> Answer {
 
 async fn start_with_roots(place: &Place, current: u8, next: Option<u8>) -> Result<Chancery, String> {
     let started = Chancery::try_start_with(place, START, |config, _| {
-        config.root = root(current);
-        config.next_root = next.map(root);
+        config.root = root(current).into();
+        config.next_root = next.map(|byte| root(byte).into());
         config.allowed_hosts = crate::outside::loopback();
     });
     started.await.map_err(|failure| failure.to_string())
@@ -270,7 +270,7 @@ async fn the_root_key_may_be_replaced_in_spite_of_interruptions(place: Place) {
             }
             FaultAction::Continue
         }));
-        let node = Chancery::try_start_as(&place, options, |config| config.root = root(old))
+        let node = Chancery::try_start_as(&place, options, |config| config.root = root(old).into())
             .await
             .unwrap();
         counter.store(boundary, Ordering::SeqCst);

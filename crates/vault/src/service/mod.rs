@@ -115,11 +115,13 @@ impl fmt::Display for KeyService {
     }
 }
 
-/// A request to a service. It is a POST of JSON.
+/// A request to a service: a POST.
 #[derive(Debug)]
 pub struct ServiceRequest {
     /// Where to.
     pub url: String,
+    /// The media type of the body.
+    pub content_type: &'static str,
     /// Headers, the credential among them.
     pub headers: Vec<(&'static str, Secret<String>)>,
     /// The body: a key in the clear, when one is to be wrapped.
@@ -218,11 +220,20 @@ mod tests {
 
     #[test]
     fn a_file_is_no_service() {
-        for text in ["/etc/root.key", "env:ROOT", "credential:root", "./transit:x", "Transit:x"] {
+        for text in [
+            "/etc/root.key",
+            "env:ROOT",
+            "credential:root",
+            "./transit:x",
+            "Transit:x",
+        ] {
             assert!(!KeyService::is_named_by(text), "{text}");
         }
         assert!(KeyService::is_named_by("transit:nonsense"));
-        assert_eq!("transit:nonsense".parse::<KeyService>(), Err(SourceError::Transit));
+        assert_eq!(
+            "transit:nonsense".parse::<KeyService>(),
+            Err(SourceError::Transit)
+        );
         assert_eq!("/etc/root.key".parse::<KeyService>(), Err(SourceError::Unknown));
     }
 
@@ -232,7 +243,11 @@ mod tests {
         let said = Said::new(&format!("sealed\n\u{1b}[31mFAULT{}", "x".repeat(500)));
         assert_eq!(said.0.chars().count(), 200);
         assert!(said.0.starts_with("sealed[31mFAULT"));
-        let shown = ServiceError::Unavailable { status: 503, said: Said::default() }.to_string();
+        let shown = ServiceError::Unavailable {
+            status: 503,
+            said: Said::default(),
+        }
+        .to_string();
         assert_eq!(shown, "the key service does not work now (status 503)");
     }
 }

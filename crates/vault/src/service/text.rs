@@ -60,4 +60,4 @@ pub(super) fn key_in(member: Option<Value>) -> Result<WrappingKey, ServiceError>
 }
 
 /// Longer than any answer to what is asked.
-pub const MAX_ANSWER: usize = 64 * 1_024;
+const MAX_ANSWER: usize = 64 * 1_024;

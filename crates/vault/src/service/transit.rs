@@ -84,7 +84,11 @@ impl Transit {
         let Self { origin, mount, key } = self;
         ServiceRequest {
             url: format!("{origin}/v1/{mount}/{operation}/{key}"),
-            headers: vec![("x-vault-token", Secret::new(token.expose_secret().trim().to_owned()))],
+            content_type: "application/json",
+            headers: vec![(
+                "x-vault-token",
+                Secret::new(token.expose_secret().trim().to_owned()),
+            )],
             body,
         }
     }
@@ -226,7 +230,10 @@ mod tests {
     fn requests_are_those_of_the_documentation() {
         let key = WrappingKey::from_bytes(&[7; 32]).unwrap();
         let request = service().wrap_request(&key, Binding::Probe, &token());
-        assert_eq!(request.url, "https://bao.example:8200/v1/team-a/transit/encrypt/chancery");
+        assert_eq!(
+            request.url,
+            "https://bao.example:8200/v1/team-a/transit/encrypt/chancery"
+        );
         assert_eq!(request.headers[0].0, "x-vault-token");
         assert_eq!(request.headers[0].1.expose_secret(), "hvs.TOKEN");
         let body: Value = serde_json::from_slice(request.body.expose_secret()).unwrap();
@@ -236,8 +243,13 @@ mod tests {
         assert!(!format!("{request:?}").contains("TOKEN"));
 
         let stored = format!("vault:v3:{}", STANDARD.encode([1; 60]));
-        let request = service().unwrap_request(stored.as_bytes(), Binding::Probe, &token()).unwrap();
-        assert_eq!(request.url, "https://bao.example:8200/v1/team-a/transit/decrypt/chancery");
+        let request = service()
+            .unwrap_request(stored.as_bytes(), Binding::Probe, &token())
+            .unwrap();
+        assert_eq!(
+            request.url,
+            "https://bao.example:8200/v1/team-a/transit/decrypt/chancery"
+        );
         let body: Value = serde_json::from_slice(request.body.expose_secret()).unwrap();
         assert_eq!(body["ciphertext"], stored);
         assert_eq!(body["associated_data"], STANDARD.encode(Binding::Probe.encode()));
@@ -260,7 +272,10 @@ mod tests {
         let body = format!(
             r#"{{"request_id":"x","lease_id":"","renewable":false,"data":{{"ciphertext":"{ciphertext}","key_version":12}},"warnings":null}}"#
         );
-        assert_eq!(service().read_wrapped(&answer(200, &body)), Ok(ciphertext.into_bytes()));
+        assert_eq!(
+            service().read_wrapped(&answer(200, &body)),
+            Ok(ciphertext.into_bytes())
+        );
         let body = format!(r#"{{"data":{{"plaintext":"{}"}}}}"#, STANDARD.encode([7; 32]));
         let key = service().read_unwrapped(&answer(200, &body)).unwrap();
         assert_eq!(key.bytes(), &[7; 32]);
@@ -301,7 +316,10 @@ mod tests {
             r#"{"data":{"plaintext":"AAAA","plaintext":"AAAA"}}"#,
         ] {
             let refused = service().read_unwrapped(&answer(200, body)).err();
-            assert!(matches!(refused, Some(ServiceError::Malformed(_))), "{body}: {refused:?}");
+            assert!(
+                matches!(refused, Some(ServiceError::Malformed(_))),
+                "{body}: {refused:?}"
+            );
         }
     }
 
@@ -322,18 +340,40 @@ mod tests {
             "the key service refuses our credential (status 403: permission denied)"
         );
         for (status, said) in [
-            (500, "1 error occurred:\n\t* cipher: message authentication failed\n\n"),
+            (
+                500,
+                "1 error occurred:\n\t* cipher: message authentication failed\n\n",
+            ),
             (400, "cipher: message authentication failed"),
             (400, "invalid ciphertext: no prefix"),
-            (400, "ciphertext or signature version is disallowed by policy (too old)"),
+            (
+                400,
+                "ciphertext or signature version is disallowed by policy (too old)",
+            ),
         ] {
-            assert!(matches!(read(status, said), ServiceError::NotOurs { .. }), "{said}");
+            assert!(
+                matches!(read(status, said), ServiceError::NotOurs { .. }),
+                "{said}"
+            );
         }
-        for (status, said) in [(400, "encryption key not found"), (404, ""), (405, "unsupported operation"), (301, "")] {
-            assert!(matches!(read(status, said), ServiceError::Refused { .. }), "{said}");
+        for (status, said) in [
+            (400, "encryption key not found"),
+            (404, ""),
+            (405, "unsupported operation"),
+            (301, ""),
+        ] {
+            assert!(
+                matches!(read(status, said), ServiceError::Refused { .. }),
+                "{said}"
+            );
         }
         // A page of a proxy in between is no list of errors.
-        let page = service().read_unwrapped(&answer(502, "<html>bad gateway</html>")).err();
-        assert!(matches!(page, Some(ServiceError::Unavailable { status: 502, .. })));
+        let page = service()
+            .read_unwrapped(&answer(502, "<html>bad gateway</html>"))
+            .err();
+        assert!(matches!(
+            page,
+            Some(ServiceError::Unavailable { status: 502, .. })
+        ));
     }
 }

@@ -1,6 +1,7 @@
 //! Operations on what is sealed and stored as a whole: rotating the vault, copying the database, confirming a restore.
 
 use crate::app::App;
+use crate::govern::rotation::NewRoot;
 use crate::govern::{backup, restore, rotation};
 use crate::http::api::body::ApiBody;
 use crate::http::api::caller::{ApiCaller, ApiScope};
@@ -31,6 +32,10 @@ pub struct VaultRotation {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     root_key: Option<Secret<String>>,
+    /// Replace the root key by this key of a service, as `transit:https://HOST/v1/MOUNT/KEY`: the one that the server was
+    /// started with as the key to come. On the server's own machine, in the system tenant.
+    #[serde(default)]
+    root_key_service: Option<String>,
 }
 
 /// `POST /vault/rotate`: one step.
@@ -43,9 +48,19 @@ pub async fn rotate(
     ApiBody(body): ApiBody<VaultRotation>,
 ) -> Result<Json<rotation::Progress>, Problem> {
     let caller = api.with(ApiScope::Write)?;
-    let progress = match &body.root_key {
-        None => rotation::rotate(&app, &api.served, caller, body.key.as_deref()).await?,
-        Some(text) => {
+    let progress = match (&body.root_key, body.root_key_service) {
+        (None, None) => rotation::rotate(&app, &api.served, caller, body.key.as_deref()).await?,
+        (None, Some(name)) => {
+            rotation::rotate_root(&app, &api.served, caller, NewRoot::Service(name)).await?
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                "a new root key is at hand or in a service, not both",
+            ));
+        }
+        (Some(text), None) => {
             let root = RootKey::parse(text.expose_secret()).map_err(|_| {
                 Problem::new(
                     StatusCode::UNPROCESSABLE_ENTITY,
@@ -53,7 +68,7 @@ pub async fn rotate(
                     "this is not the text of a root key file",
                 )
             })?;
-            rotation::rotate_root(&app, &api.served, caller, root).await?
+            rotation::rotate_root(&app, &api.served, caller, NewRoot::Key(root)).await?
         }
     };
     Ok(Json(progress))
