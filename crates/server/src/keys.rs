@@ -19,16 +19,18 @@ use chancery_policy::Permit;
 use chancery_store::key::SigningKeyRow;
 use chancery_store::vault::TenantKeyRow;
 use chancery_store::{Db, Statement, key, log, vault};
-use chancery_vault::{AssociatedData, Purpose, Sealed, SealedTenantKey, SigningUse, TenantKey};
+use chancery_vault::{AssociatedData, Purpose, Sealed, SigningUse, TenantKey};
 use std::fmt;
 use std::sync::Arc;
 
 mod key_use;
+mod opening;
 mod rotation;
 mod tag;
 
 pub use chancery_vault::RootKey;
 pub use key_use::KeyUse;
+pub use opening::Opening;
 pub use rotation::{Mandate, NewTenantKey, rewrap_tenant};
 use tag::Tags;
 
@@ -330,53 +332,6 @@ pub async fn create(
 }
 
 type NewKeys = (Vec<Statement>, Secret<[u8; 32]>);
-
-/// What a tenant's keys are opened with.
-#[derive(Clone, Copy, Debug)]
-pub struct Opening<'a> {
-    /// The root keys.
-    pub roots: &'a Roots,
-    /// The same tenant's keys as they were opened before, if they were.
-    pub known: Option<&'a TenantKeys>,
-    /// How long a key service is waited for.
-    pub patience: Patience,
-}
-
-impl<'a> Opening<'a> {
-    /// For the first time, and without haste.
-    pub const fn first(roots: &'a Roots) -> Self {
-        Self {
-            roots,
-            known: None,
-            patience: Patience::Full,
-        }
-    }
-
-    /// A tenant's key, with the root key that wraps it.
-    async fn open(self, tenant: TenantId, sealed: &[u8]) -> Result<Arc<TenantKey>, Failure> {
-        // The very same bytes are the very same key.
-        if let Some(open) = self.known.and_then(|known| known.opened_from(tenant, sealed)) {
-            return Ok(open);
-        }
-        let sealed = SealedTenantKey::parse(sealed).map_err(Failure::internal)?;
-        let root = self.roots.find(sealed.root_key_id())?;
-        root.open(tenant, &sealed, self.patience).await.map(Arc::new)
-    }
-}
-
-impl TenantKeys {
-    /// The open key that these bytes are the sealed form of.
-    fn opened_from(&self, tenant: TenantId, sealed: &[u8]) -> Option<Arc<TenantKey>> {
-        if self.tenant_key.tenant() != tenant {
-            return None;
-        }
-        if self.row.sealed == sealed {
-            return Some(self.tenant_key.clone());
-        }
-        let is_previous = self.row.previous.as_deref() == Some(sealed);
-        self.previous_key.clone().filter(|_| is_previous)
-    }
-}
 
 fn sealing_key<'a>(
     present: &'a TenantKey,

@@ -124,6 +124,17 @@ impl Root {
         })
     }
 
+    /// What the database keeps of it, made anew by a service: so that nothing needs an old version of the service's key.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    pub async fn renewed(&self, random: &dyn Random) -> Result<Option<RootRow>, Failure> {
+        match self {
+            Self::Held(_) => Ok(None),
+            Self::Service(_) => self.record(random).await.map(Some),
+        }
+    }
+
     /// Whether it is the recorded root key.
     async fn is_recorded(&self, row: &RootRow) -> Result<bool, KeyServiceFault> {
         let check: Result<[u8; 32], _> = row.check_value.as_slice().try_into();

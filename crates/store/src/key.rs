@@ -60,6 +60,11 @@ pub fn insert_root(row: &RootRow) -> Statement {
     Statement::new(&INSERT_ROOT, row.params(), Expect::Unique, "root")
 }
 
+/// Writes anew what a root key is recognised by, if it is still the recorded one.
+pub fn renew_root(row: &RootRow) -> Statement {
+    Statement::new(&RENEW_ROOT, row.params(), Expect::AtMost(1), "root")
+}
+
 impl RootRow {
     /// Its columns as parameters, in their order.
     pub(crate) fn params(&self) -> Vec<Value> {
@@ -160,6 +165,8 @@ const FIND_ROOT: Sql = Sql::same("SELECT id, check_value, source, wrapped FROM r
 const INSERT_ROOT: Sql = Sql::same(
     "INSERT INTO root_key (singleton, id, check_value, source, wrapped) VALUES (1, ?1, ?2, ?3, ?4)",
 );
+const RENEW_ROOT: Sql =
+    Sql::same("UPDATE root_key SET check_value = ?2, source = ?3, wrapped = ?4 WHERE id = ?1");
 const FIND_TENANT: Sql = Sql::same("SELECT sealed FROM tenant_keys WHERE tenant = ?1");
 const INSERT_TENANT: Sql = Sql::same("INSERT INTO tenant_keys (tenant, sealed) VALUES (?1, ?2)");
 const SIGNING: Sql = Sql::same(
@@ -179,6 +186,7 @@ const PRUNE_SIGNING: Sql =
 pub(crate) const QUERIES: &[&Sql] = &[
     &FIND_ROOT,
     &INSERT_ROOT,
+    &RENEW_ROOT,
     &FIND_TENANT,
     &INSERT_TENANT,
     &SIGNING,

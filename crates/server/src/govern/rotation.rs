@@ -18,7 +18,7 @@ use chancery_core::noun::Noun;
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::ManagementAction;
 use chancery_store::change::{self as feed, Changed};
-use chancery_store::vault;
+use chancery_store::{key as store_key, vault};
 use chancery_vault::KeyService;
 use serde::Serialize;
 use std::sync::Arc;
@@ -94,6 +94,7 @@ async fn begin(app: &App, served: &Served, caller: &Caller) -> Result<Progress, 
     let tenant = served.tenant.id;
     let roots = app.tenants.roots();
     let new = served.keys.new_tenant_key(roots.current(), &*app.random).await?;
+    let renewed = roots.current().renewed(&*app.random).await?;
     let old = &served.keys.row().sealed;
     let statement = vault::begin(tenant, old, (&new.sealed, &new.former_mac), caller.now);
     let ids = vec![("tenant_key", new.id.to_string())];
@@ -109,6 +110,7 @@ async fn begin(app: &App, served: &Served, caller: &Caller) -> Result<Progress, 
         // A root key that is being replaced is not brought back by a new tenant key.
         .guard(vault::assert_root(&roots.current().id().to_string()))
         .push(statement)
+        .extend(renewed.iter().map(store_key::renew_root))
         .push(feed::insert_keys(tenant, caller.now))
         .push(audit::statement(served.keys.seal(), &event, &*app.random)?);
     let outcome = app.commit(batch, &[(tenant, Changed::Keys)]).await?;
@@ -363,6 +365,6 @@ fn event(
 /// Records wrapped anew in one batch.
 const PORTION: u32 = 50;
 /// Tenants' keys wrapped anew in one step: each may be two questions to a key service.
-const PORTION_OF_TENANTS: usize = 20;
+const PORTION_OF_TENANTS: usize = 8;
 /// For how long an event that was written before a rotation is taken into the log after it.
 const KEEP_FORMER_MAC: Ttl = Ttl::from_days(1);
