@@ -245,7 +245,7 @@ impl Tenants {
                         Some(waiting) => Loaded::Behind(served, waiting.fault),
                     });
                 }
-                (None, _) => map.insert(self.load(db, tenant, None, patience).await?),
+                (None, _) => map.insert(Box::pin(self.load(db, tenant, None, patience)).await?),
             }
         }
         self.map.store(Arc::new(map));
@@ -261,7 +261,8 @@ impl Tenants {
         let Some(tenant) = record::find_by_id(db, id, id).await? else {
             return Ok(());
         };
-        let loaded = self.load(db, tenant, self.find(id), Patience::Short).await?;
+        // Boxed: it is rarely waited for, and would make the state of every request that may come here large.
+        let loaded = Box::pin(self.load(db, tenant, self.find(id), Patience::Short)).await?;
         let mut map = Map::clone(&self.map.load());
         map.insert(loaded);
         self.map.store(Arc::new(map));
