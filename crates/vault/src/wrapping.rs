@@ -83,7 +83,6 @@ const VERSION: u8 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chancery_core::id::Id as _;
     use chancery_core::random::DangerSeededRandom;
 
     #[test]
