@@ -108,7 +108,9 @@ async fn the_service_is_asked_at_the_start_and_for_new_keys_and_never_for_a_toke
         let key = base64::engine::general_purpose::STANDARD
             .decode(&plaintext)
             .unwrap();
-        let hexadecimal: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hexadecimal = key
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         assert!(!holds(&key) && !holds(plaintext.as_bytes()) && !holds(hexadecimal.as_bytes()));
     }
     assert!(!holds(TOKEN.as_bytes()));
