@@ -2,9 +2,8 @@
 //! signs, and it signs an access token only for a [`Permit`].
 
 use crate::error::Failure;
-use crate::kms::Patience;
 use crate::record::EventSeal;
-use crate::roots::{Root, Roots};
+use crate::roots::Root;
 use crate::setup::sha256;
 use chancery_audit::{EventMac, NoteSigner, Origin, VerifierKey};
 use chancery_core::id::{EventId, Id as _, KeyId, TenantId, TokenId};
