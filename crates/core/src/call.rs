@@ -72,6 +72,27 @@ pub struct AccountUse {
     pub id: ConnectedAccountId,
     /// Its owner.
     pub owner: OwnerId,
+    /// Where its tokens stood, if it has tokens of a provider.
+    pub tokens: Option<TokensSeen>,
+}
+
+/// Where the tokens of an account stood when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokensSeen {
+    /// Which of the line of tokens it was.
+    pub position: u64,
+    /// Until when the access token is good, if that is known.
+    pub expires_at: Option<Timestamp>,
+    /// Whether there is a refresh token.
+    pub is_refreshable: bool,
+}
+
+impl TokensSeen {
+    /// Whether the access token is good up to a moment, or nothing better can be had.
+    pub fn is_fresh(&self, (now, until): (Timestamp, Timestamp)) -> bool {
+        let is_good = |at: Timestamp| self.expires_at.is_none_or(|end| at < end);
+        is_good(until) || is_good(now) && !self.is_refreshable
+    }
 }
 
 /// What policy sees of a call, besides who calls and where.

@@ -20,6 +20,27 @@ pub struct Visit {
     pub url: String,
     /// Why, in one sentence.
     pub message: String,
+    /// What is missing.
+    pub lack: Lack,
+}
+
+/// What a person gives on a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A yes.
+    Approval,
+    /// An account at a provider.
+    Account,
+}
+
+impl Lack {
+    /// The stable reason, and the member with the page, where the answer is an error.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Approval => ("approval_required", "approval_uri"),
+            Self::Account => ("account_not_connected", "connect_uri"),
+        }
+    }
 }
 
 /// Whether capabilities say that the client opens URLs.
@@ -44,12 +65,7 @@ impl Visit {
     pub fn answer(&self, id: &RequestId, era: Era, opens_urls: bool) -> (Vec<u8>, u16) {
         match era {
             Era::Session(Revision::V2025_11_25) if opens_urls => {
-                let elicitation = json!({
-                    "mode": "url", "elicitationId": self.id, "url": self.url, "message": self.message,
-                });
-                let error =
-                    ErrorResponse::new(Some(id), ErrorCode::UrlElicitationRequired, self.message.as_str())
-                        .with_data(json!({ "elicitations": [elicitation] }));
+                let error = self.required(id);
                 (error.to_body(), error.status(Some(era)))
             }
             Era::Stateless(_) if opens_urls => {
@@ -78,9 +94,34 @@ impl Visit {
             Era::Session(Revision::V2025_11_25) | Era::Stateless(_) => opens_urls,
             Era::Session(_) => false,
         };
+        (!is_sent).then(|| self.plain(id))
+    }
+
+    /// The answer to what opens a session or lists what is there: no result of these asks for input (2026-07-28 multi
+    /// round-trip requests: only `tools/call`, `prompts/get` and `resources/read` do), so a client is sent to the page by
+    /// the error of its era, or told of it in an error like any other.
+    pub fn unopened(&self, id: &RequestId, era: Era, opens_urls: bool) -> ErrorResponse {
+        match era {
+            Era::Session(Revision::V2025_11_25) if opens_urls => self.required(id),
+            Era::Session(_) | Era::Stateless(_) => self.plain(id),
+        }
+    }
+
+    /// The error of 2025-11-25 that sends to the page.
+    fn required(&self, id: &RequestId) -> ErrorResponse {
+        let elicitation = json!({
+            "mode": "url", "elicitationId": self.id, "url": self.url, "message": self.message,
+        });
+        ErrorResponse::new(Some(id), ErrorCode::UrlElicitationRequired, self.message.as_str())
+            .with_data(json!({ "elicitations": [elicitation] }))
+    }
+
+    /// An error that any client understands.
+    fn plain(&self, id: &RequestId) -> ErrorResponse {
         let text = format!("{}: {}", self.message, self.url);
-        let data = json!({ "reason": "approval_required", "approval_uri": self.url });
-        (!is_sent).then(|| ErrorResponse::new(Some(id), ErrorCode::InvalidParams, text).with_data(data))
+        let (reason, uri) = self.lack.words();
+        let data = json!({ "reason": reason, uri: self.url });
+        ErrorResponse::new(Some(id), ErrorCode::InvalidParams, text).with_data(data)
     }
 }
 
@@ -110,6 +151,7 @@ mod tests {
             id: "apr_1".into(),
             url: "https://id.example/approvals/1".into(),
             message: "Approval is needed".into(),
+            lack: Lack::Approval,
         };
         let (body, status) = visit.answer(&RequestId::parse("7").unwrap(), era, opens_urls);
         assert_eq!(status, 200);
@@ -151,6 +193,7 @@ mod tests {
             id: "apr_1".into(),
             url: "https://id.example/approvals/1".into(),
             message: "Approval is needed".into(),
+            lack: Lack::Approval,
         };
         let id = RequestId::parse("7").unwrap();
         for (era, opens_urls) in [(OLD, true), (SESSION, false), (STATELESS, false)] {
@@ -179,5 +222,33 @@ mod tests {
         let initialize = message(&json!({"capabilities": {"elicitation": {"form": {}}}}));
         assert!(!opens_urls(declared_capabilities(&initialize).unwrap()));
         assert_eq!(declared_capabilities(&message(&json!({}))), None);
+    }
+
+    #[test]
+    fn a_list_asks_for_no_input_and_still_says_where_to_go() {
+        let visit = Visit {
+            id: "dec_1".into(),
+            url: "https://id.example/connect/drive".into(),
+            message: "Connect".into(),
+            lack: Lack::Account,
+        };
+        let id = RequestId::parse("7").unwrap();
+        let body = |era, opens_urls| -> Value {
+            serde_json::from_slice(&visit.unopened(&id, era, opens_urls).to_body()).unwrap()
+        };
+        assert_eq!(body(SESSION, true)["error"]["code"], -32042);
+        for (era, opens_urls) in [
+            (OLD, true),
+            (SESSION, false),
+            (STATELESS, true),
+            (STATELESS, false),
+        ] {
+            let error = &body(era, opens_urls)["error"];
+            assert_eq!(
+                (&error["code"], &error["data"]["reason"]),
+                (&json!(-32602), &json!("account_not_connected"))
+            );
+            assert_eq!(error["data"]["connect_uri"], visit.url);
+        }
     }
 }

@@ -130,6 +130,7 @@ fn plan(facts: &Facts) -> UsePlan {
             account: connection.account_owner.as_ref().map(|_| AccountUse {
                 id: ConnectedAccountId::from_bytes([7; 16]),
                 owner: OwnerId::Tenant(TenantId::from_bytes([1; 16])),
+                tokens: None,
             }),
             fingerprint: [8; 32],
         }),

@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::connect::{destination_fingerprint, hexadecimal};
 use crate::error::Failure;
 use chancery_core::agent::Agent;
-use chancery_core::call::{AccountUse, ConnectionFacts, ConnectionUse};
+use chancery_core::call::{AccountUse, ConnectionFacts, ConnectionUse, TokensSeen};
 use chancery_core::connected_account::{AccountOwner, ConnectedAccount, ConnectedAccountSpec, OwnerId};
 use chancery_core::connection::{Connection, OwnerLevel};
 use chancery_core::grant::{Grant, Principal};
@@ -15,7 +15,7 @@ use chancery_core::name::Name;
 use chancery_core::noun::{Noun, Record, Spec};
 use chancery_core::time::Timestamp;
 use chancery_core::user::User;
-use chancery_store::provider_token;
+use chancery_store::provider_token::{self, ProviderTokenRow};
 use std::sync::Arc;
 
 /// Who calls, for whom.
@@ -67,7 +67,7 @@ pub async fn connection(
     let mut lineage = Lineage::default();
     let mut guards = vec![guard(&*connection)];
     lineage.push(link(&*connection));
-    if let Some((account, _)) = &account {
+    if let Some((account, _, _)) = &account {
         lineage.push(link(&**account));
         guards.push(guard(&**account));
     }
@@ -80,20 +80,23 @@ pub async fn connection(
             name: connection.name.clone(),
             owner_level: connection.spec.owner_level,
             needs_account: !connection.spec.credential.parts().is_empty(),
-            account_owner: account.as_ref().map(|(account, _)| account.spec.owner.as_key()),
+            account_owner: account
+                .as_ref()
+                .map(|(account, _, _)| account.spec.owner.as_key()),
             granted: !grants.is_empty(),
             handling: connection.spec.handling,
             flow: connection.spec.credential.flow(),
             scopes: account
                 .as_ref()
-                .map(|(account, _)| account.spec.scopes.clone())
+                .map(|(account, _, _)| account.spec.scopes.clone())
                 .unwrap_or_default(),
         },
         usage: ConnectionUse {
             connection: connection.id,
-            account: account.map(|(account, owner)| AccountUse {
+            account: account.map(|(account, owner, tokens)| AccountUse {
                 id: account.id,
                 owner,
+                tokens,
             }),
             fingerprint,
         },
@@ -115,7 +118,7 @@ async fn account(
     connection: &Connection,
     fingerprint: &[u8; 32],
     calling: Calling<'_>,
-) -> Result<Option<(Arc<ConnectedAccount>, OwnerId)>, Failure> {
+) -> Result<Option<(Arc<ConnectedAccount>, OwnerId, Option<TokensSeen>)>, Failure> {
     if connection.spec.credential.parts().is_empty() {
         return Ok(None);
     }
@@ -140,11 +143,18 @@ async fn account(
     };
     if connection.spec.credential.is_token() {
         let tokens = provider_token::find(&app.db, tenant, account.id).await?;
-        if !tokens.is_some_and(|tokens| tokens.is_usable(calling.now)) {
-            return Ok(None);
-        }
+        let tokens = tokens.filter(|tokens| tokens.is_usable(calling.now));
+        return Ok(tokens.map(|tokens| (account, id, Some(seen(&tokens)))));
     }
-    Ok(Some((account, id)))
+    Ok(Some((account, id, None)))
+}
+
+fn seen(row: &ProviderTokenRow) -> TokensSeen {
+    TokensSeen {
+        position: row.position,
+        expires_at: row.expires_at,
+        is_refreshable: row.is_refreshable,
+    }
 }
 
 /// Open grants to exactly this agent for exactly this principal that name the connection.

@@ -2,14 +2,17 @@
 
 use crate::app::App;
 use crate::connect::find::guarded;
+use crate::connect::refresh::AHEAD;
 use crate::connect::{bound_to, destination_fingerprint, installation};
 use crate::error::Failure;
 use crate::tenants::Served;
+use chancery_core::call::AccountUse;
 use chancery_core::connection::{Connection, Placement};
 use chancery_core::id::{ConnectedAccountId, Id as _, TenantId};
 use chancery_core::name::Name;
 use chancery_core::noun::Noun;
 use chancery_core::secret::Secret;
+use chancery_core::time::Timestamp;
 use chancery_policy::UsePermit;
 use chancery_store::connected_account::{Opening, find_sealed};
 use chancery_vault::{AssociatedData, Sealed};
@@ -102,7 +105,7 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
     );
     let content = match installation::wanted(permit, &connection)? {
         Some(wanted) => installation::open(app, served, &wanted, &bound).await?,
-        None => read_stored(app, served, (&connection, opening), &bound).await?,
+        None => read_stored(app, served, (opening, kept_at(&account, plan.now)), &bound).await?,
     };
     placed(&connection, &content)
 }
@@ -111,14 +114,12 @@ pub async fn open(app: &App, served: &Served, permit: &UsePermit) -> Result<Open
 async fn read_stored(
     app: &App,
     served: &Served,
-    (connection, opening): (&Connection, Opening),
+    (opening, (is_kept, position)): (Opening, (bool, u64)),
     bound: &AssociatedData,
 ) -> Result<Secret<Vec<u8>>, Failure> {
     let tenant = served.tenant.id;
     let cache = &app.gateway.sealed.0;
-    let cached = (tenant, opening.account, opening.account_version);
-    // A provider's tokens are replaced without a new version of their account.
-    let is_kept = !connection.spec.credential.is_token();
+    let cached = (tenant, opening.account, opening.account_version, position);
     // One that was sealed anew since, with another key, is read again.
     if is_kept
         && let Some(sealed) = cache.get(&cached)
@@ -137,9 +138,20 @@ async fn read_stored(
     Ok(content)
 }
 
-/// Sealed credentials as they were read, under the version of their account, which every new value raises.
+/// Whether the credential of an account may be kept as it was read, and under which position. A provider's tokens are
+/// replaced without a new version of their account, each time with a new position; those that are to be replaced before
+/// they are used are read when that is done.
+fn kept_at(account: &AccountUse, now: Timestamp) -> (bool, u64) {
+    let Some(tokens) = account.tokens else {
+        return (true, 0);
+    };
+    (tokens.is_fresh((now, now.plus(AHEAD))), tokens.position)
+}
+
+/// Sealed credentials as they were read, under the version of their account, which every key that is set raises, and the
+/// position of its tokens, which every refresh raises. They are opened anew for each use, and nothing is kept open.
 #[derive(Debug)]
-pub struct SealedCache(Cache<(TenantId, ConnectedAccountId, u64), Arc<Sealed>>);
+pub struct SealedCache(Cache<(TenantId, ConnectedAccountId, u64, u64), Arc<Sealed>>);
 
 impl Default for SealedCache {
     fn default() -> Self {

@@ -17,7 +17,7 @@ use crate::record;
 use crate::tenants::Served;
 use chancery_core::actor::{Actor, SystemActor};
 use chancery_core::agent::Agent;
-use chancery_core::call::AccountUse;
+use chancery_core::call::{AccountUse, TokensSeen};
 use chancery_core::connected_account::{ConnectedAccount, ConnectedAccountSpec};
 use chancery_core::connection::Connection;
 use chancery_core::event::{Event, EventKind, EventOutcome, Part, PartClass};
@@ -72,7 +72,9 @@ pub async fn ensure(app: &Arc<App>, served: &Arc<Served>, permit: &UsePermit) ->
             .await
             .unwrap_or_else(|error| Err(Failure::internal(error)));
     }
-    if work.stands(now).await?.is_some() {
+    // What was read for the decision, a moment ago, may do.
+    let is_fresh = |tokens: TokensSeen| tokens.is_fresh((now, now.plus(AHEAD)));
+    if account.tokens.is_some_and(is_fresh) || work.stands(now).await?.is_some() {
         return Ok(());
     }
     // In a task of its own: a client that goes away does not end a refresh that the provider has seen.

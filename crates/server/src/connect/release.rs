@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::approve::request::Unaskable;
 use crate::connect::find::{self, Calling, Found};
 use crate::connect::open::{OpenedPart, open};
+use crate::connect::refresh::AHEAD;
 use crate::connect::{lack, refresh};
 use crate::error::Failure;
 use crate::gateway::approving::{Awaited, Settled, settle};
@@ -187,7 +188,7 @@ async fn permitted(
     match decided {
         Decided::Permitted(permit) => Ok(permit),
         Decided::Refused(decision) => Err(refused(app, &served, decision).await?),
-        Decided::NeedsYes(needed) => with_yes(app, &served, asker, *needed, now).await,
+        Decided::NeedsYes(needed) => Box::pin(with_yes(app, &served, asker, *needed, now)).await,
     }
 }
 
@@ -398,6 +399,12 @@ async fn end(
             | CredentialFlow::SignedAssertion
             | CredentialFlow::AppInstallation,
         ) => {
+            if let Some(seen) = account
+                .tokens
+                .filter(|seen| seen.is_fresh((now, now.plus(AHEAD))))
+            {
+                return Ok(seen.expires_at);
+            }
             let tokens = provider_token::find(&app.db, tenant, account.id).await?;
             Ok(tokens.and_then(|tokens| tokens.expires_at))
         }

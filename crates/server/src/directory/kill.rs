@@ -11,7 +11,7 @@ use chancery_core::agent::AgentSpec;
 use chancery_core::blueprint::BlueprintSpec;
 use chancery_core::client::ClientSpec;
 use chancery_core::connected_account::ConnectedAccountSpec;
-use chancery_core::connection::ConnectionSpec;
+use chancery_core::connection::{ConnectionSpec, Handling};
 use chancery_core::event::Change;
 use chancery_core::grant::GrantSpec;
 use chancery_core::id::TenantId;
@@ -197,7 +197,8 @@ async fn stops(app: &App, tenant: TenantId, noun: Noun, name: &str) -> Result<Ve
     Ok(stops)
 }
 
-/// The longest that a resource which verifies offline may still accept a token.
+/// What a kill does not reach: the longest that a resource which verifies offline may still accept a token, and what was
+/// handed out.
 async fn remains(app: &App, tenant: TenantId) -> Result<Vec<String>, Failure> {
     let mut longest = Ttl::ZERO;
     let mut after = String::new();
@@ -216,14 +217,43 @@ async fn remains(app: &App, tenant: TenantId) -> Result<Vec<String>, Failure> {
             }
         }
     }
-    if longest == Ttl::ZERO {
-        return Ok(Vec::new());
+    let mut remains = Vec::new();
+    if longest > Ttl::ZERO {
+        let end = app.clock.now().plus(longest);
+        remains.push(format!(
+            "resources that verify tokens offline accept those already issued until they end: {} seconds at most, until {end}",
+            longest.as_seconds()
+        ));
     }
-    let end = app.clock.now().plus(longest);
-    Ok(vec![format!(
-        "resources that verify tokens offline accept those already issued until they end: {} seconds at most, until {end}",
-        longest.as_seconds()
-    )])
+    let releasing = releasing(app, tenant).await?;
+    if !releasing.is_empty() {
+        remains.push(format!(
+            "credentials that were handed out stay good at the provider until they are revoked there: {}; `chancery calls` \
+             says which left",
+            releasing.join(", ")
+        ));
+    }
+    Ok(remains)
+}
+
+/// Connections that hand credentials out.
+async fn releasing(app: &App, tenant: TenantId) -> Result<Vec<String>, Failure> {
+    let (mut names, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = Page {
+            after: &after,
+            state: None,
+            limit: 500,
+        };
+        let connections = record::list::<ConnectionSpec>(&app.db, tenant, &page).await?;
+        let Some(last) = connections.last() else { break };
+        after = last.name.to_string();
+        let releasing = connections
+            .iter()
+            .filter(|connection| connection.spec.handling == Handling::Release);
+        names.extend(releasing.map(|connection| connection.name.to_string()));
+    }
+    Ok(names)
 }
 
 const AT_THE_PROVIDER: &str = "the credential itself stays good at the provider until it is revoked there; requests \

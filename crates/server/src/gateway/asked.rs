@@ -11,7 +11,7 @@ use crate::gateway::target;
 use crate::tenants::Served;
 use chancery_core::approval::AskedCall;
 use chancery_core::resource::{Entry, Resource};
-use chancery_mcp::elicitation::Visit;
+use chancery_mcp::elicitation::{Lack, Visit};
 use chancery_mcp::envelope::{Object, Request};
 use chancery_mcp::era::Era;
 use chancery_mcp::method::{Listing, Target};
@@ -102,6 +102,7 @@ pub(super) fn told(
         id: awaited.id.to_string(),
         url: awaited.approval.approval_uri.clone(),
         message: message(awaited),
+        lack: Lack::Approval,
     };
     let is_tool = matches!(target, Target::Tool { .. });
     match visit.error(&request.id, era, opens_urls).filter(|_| !is_tool) {

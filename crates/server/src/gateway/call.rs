@@ -359,7 +359,15 @@ pub(super) async fn permitted(
 ) -> Result<Box<UsePermit>, Rejection> {
     match decide(app, served, &entered.caller, wanted, entered.now).await? {
         Decided::Permitted(permit) => Ok(permit),
-        Decided::Refused(decision) => Err(denial(&decision, request, &entered.caller.resource)),
+        Decided::Refused(decision) => {
+            if let Some((request, era)) = request {
+                let client = (request, (era, entered.opens_urls));
+                if let Some(visit) = connecting::refused(app, served, client, &decision).await? {
+                    return Err(visit);
+                }
+            }
+            Err(denial(&decision, request, &entered.caller.resource))
+        }
         Decided::NeedsYes(needed) => match settle(
             app,
             served,

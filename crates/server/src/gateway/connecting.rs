@@ -7,12 +7,12 @@ use crate::error::{Failure, Refusal};
 use crate::gateway::answer::Rejection;
 use crate::tenants::Served;
 use chancery_core::decision::Decision;
-use chancery_mcp::elicitation::Visit;
+use chancery_mcp::elicitation::{Lack, Visit};
 use chancery_mcp::envelope::{Message, Request};
 use chancery_mcp::era::Era;
 use chancery_mcp::method::Method;
 
-/// The answer to a call of a tool that was refused for lack of an account. `None` if no page cures it.
+/// The answer to a request that was refused for lack of an account. `None` if no page cures it.
 ///
 /// # Errors
 /// The database's.
@@ -47,9 +47,6 @@ fn visit(request: &Request, (era, opens_urls): (Era, bool), lack: &Refusal) -> O
     else {
         return None;
     };
-    if request.method != Method::ToolsCall.as_str() {
-        return None;
-    }
     let visit = Visit {
         id: decision.to_string(),
         url: url.clone(),
@@ -57,6 +54,20 @@ fn visit(request: &Request, (era, opens_urls): (Era, bool), lack: &Refusal) -> O
             "The person must connect an account at {connection}, then make the same call again (decision {decision}). \
              Connect at"
         ),
+        lack: Lack::Account,
     };
-    Some(Rejection::Denied(visit.answer(&request.id, era, opens_urls).0))
+    let (id, method) = (&request.id, request.method.as_str());
+    if method == Method::ToolsCall.as_str() {
+        return Some(Rejection::Denied(visit.answer(id, era, opens_urls).0));
+    }
+    let asks_for_input = [Method::PromptsGet, Method::ResourcesRead];
+    let error = if asks_for_input.iter().any(|known| known.as_str() == method) {
+        match visit.error(id, era, opens_urls) {
+            Some(error) => error,
+            None => return Some(Rejection::Denied(visit.answer(id, era, opens_urls).0)),
+        }
+    } else {
+        visit.unopened(id, era, opens_urls)
+    };
+    Some(Rejection::malformed(error, Some(era)))
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 on_both_engines!(
     a_client_is_sent_to_the_page_and_its_next_call_succeeds,
     a_call_whose_account_ended_at_the_provider_is_sent_to_the_page,
+    what_opens_a_session_or_lists_says_where_to_connect_and_then_succeeds,
 );
 
 /// A drive, and an MCP server that takes the same accounts.
@@ -75,14 +76,7 @@ impl Tools {
 
     /// As a client that opens URLs.
     async fn send(&self, person: &str, method: &str, name: &str, arguments: Value) -> Answer {
-        let subject = self.drive.idp.token(&self.drive.estate.node, person);
-        let target = [("audience", "tools"), ("scope", "look")];
-        let token = self
-            .drive
-            .estate
-            .exchange_as("planner", (&subject, JWT), &target)
-            .await
-            .token();
+        let token = self.token(person).await;
         let mut params = json!({ "_meta": {
             "io.modelcontextprotocol/protocolVersion": "2026-07-28",
             "io.modelcontextprotocol/clientInfo": { "name": "t", "version": "1" },
@@ -102,6 +96,28 @@ impl Tools {
         let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
         let request = request.body(Body::from(body.to_string())).unwrap();
         self.drive.estate.node.send(request).await
+    }
+
+    /// As a client that opens a session.
+    async fn initialize(&self, person: &str, revision: &str, capabilities: &Value) -> Answer {
+        let token = self.token(person).await;
+        let body = json!({ "jsonrpc": "2.0", "id": 7, "method": "initialize", "params": {
+            "protocolVersion": revision, "capabilities": capabilities,
+            "clientInfo": { "name": "t", "version": "1" } } });
+        let request = Request::post("/mcp/tools")
+            .header("host", "id.example")
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("authorization", format!("Bearer {token}"))
+            .body(Body::from(body.to_string()));
+        self.drive.estate.node.send(request.unwrap()).await
+    }
+
+    async fn token(&self, person: &str) -> String {
+        let subject = self.drive.idp.token(&self.drive.estate.node, person);
+        let target = [("audience", "tools"), ("scope", "look")];
+        let issued = self.drive.estate.exchange_as("planner", (&subject, JWT), &target);
+        issued.await.token()
     }
 
     async fn call(&self, person: &str) -> Answer {
@@ -152,4 +168,32 @@ async fn a_call_whose_account_ended_at_the_provider_is_sent_to_the_page(place: P
 async fn ended_in_vain(estate: &Estate) -> bool {
     let ends = estate.events("call.ended").await;
     ends.iter().any(|end| end["outcome"] == "failed")
+}
+
+async fn what_opens_a_session_or_lists_says_where_to_connect_and_then_succeeds(place: Place) {
+    let tools = Tools::open(&place).await;
+    let page = format!("{BASE}/connect/tools?agent=planner");
+    // The result of a list has no place for a question (2026-07-28).
+    let listed = tools.send("alice", "tools/list", "", json!({})).await.json();
+    let data = &listed["error"]["data"];
+    assert_eq!(
+        (&data["reason"], &data["connect_uri"]),
+        (&json!("account_not_connected"), &json!(page)),
+        "{listed}"
+    );
+    let url = json!({ "elicitation": { "url": {} } });
+    let sent = tools.initialize("alice", "2025-11-25", &url).await.json();
+    assert_eq!(sent["error"]["code"], -32042, "{sent}");
+    assert_eq!(sent["error"]["data"]["elicitations"][0]["url"], page);
+    for (revision, capabilities) in [("2025-11-25", json!({})), ("2025-06-18", url.clone())] {
+        let told = tools.initialize("alice", revision, &capabilities).await.json();
+        assert_eq!(told["error"]["data"]["connect_uri"], page, "{told}");
+    }
+    assert!(tools.upstream.take().is_empty());
+
+    tools.connect("alice").await;
+    let listed = tools.send("alice", "tools/list", "", json!({})).await;
+    assert!(listed.text().contains("list_accounts"), "{}", listed.text());
+    let opened = tools.initialize("alice", "2025-11-25", &url).await.json();
+    assert!(opened["result"].is_object(), "{opened}");
 }

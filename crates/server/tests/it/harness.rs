@@ -316,12 +316,21 @@ impl Chancery {
 
     /// The same node, but for one POST, which is kept and not sent.
     pub(crate) fn keeping(&self, path: &'static str) -> (Self, Arc<std::sync::Mutex<Option<Value>>>) {
+        self.keeping_any(http::Method::POST, path)
+    }
+
+    /// The same node, but for one request, which is kept and not sent.
+    pub(crate) fn keeping_any(
+        &self,
+        method: http::Method,
+        path: &'static str,
+    ) -> (Self, Arc<std::sync::Mutex<Option<Value>>>) {
         let kept = Arc::new(std::sync::Mutex::new(None));
         let (keep, router) = (kept.clone(), self.router.clone());
         let answer = move |request: Request<Body>| {
-            let (keep, router) = (keep.clone(), router.clone());
+            let (keep, router, method) = (keep.clone(), router.clone(), method.clone());
             async move {
-                if request.method() != http::Method::POST || request.uri().path() != path {
+                if request.method() != method || request.uri().path() != path {
                     return router.oneshot(request).await.unwrap();
                 }
                 let (parts, body) = request.into_parts();
@@ -332,8 +341,10 @@ impl Chancery {
                     .map(|(name, value)| [name.as_str(), value.to_str().unwrap()])
                     .collect();
                 let body = String::from_utf8(body).unwrap();
-                *keep.lock().unwrap() =
-                    Some(serde_json::json!({ "path": path, "headers": headers, "body": body }));
+                let path = parts.uri.path_and_query().unwrap().as_str();
+                *keep.lock().unwrap() = Some(serde_json::json!({
+                    "method": method.as_str(), "path": path, "headers": headers, "body": body,
+                }));
                 http::Response::new(Body::empty())
             }
         };
@@ -346,7 +357,9 @@ impl Chancery {
 
     /// Sends what was kept.
     pub(crate) async fn send_kept(&self, kept: &Value) -> Answer {
-        let mut request = Request::post(kept["path"].as_str().unwrap());
+        let mut request = Request::builder()
+            .method(kept["method"].as_str().unwrap())
+            .uri(kept["path"].as_str().unwrap());
         for header in kept["headers"].as_array().unwrap() {
             request = request.header(header[0].as_str().unwrap(), header[1].as_str().unwrap());
         }

@@ -49,6 +49,10 @@ mod connect;
 #[cfg(test)]
 mod connect_calls;
 #[cfg(test)]
+mod connect_deputy;
+#[cfg(test)]
+mod connect_faults;
+#[cfg(test)]
 mod connections;
 #[cfg(test)]
 mod consent;

@@ -186,7 +186,7 @@ impl Ground {
     }
 }
 
-async fn node(place: &Place, at: Timestamp, options: Options) -> Chancery {
+pub(crate) async fn node(place: &Place, at: Timestamp, options: Options) -> Chancery {
     let change = |config: &mut NodeConfig, _: &mut _| config.allowed_hosts = outside::loopback();
     Chancery::build(place, at, options, change).await.unwrap()
 }
@@ -229,18 +229,7 @@ async fn killed_at_every_step(place: Place, deed: Deed) {
         let act = ground.before(deed).await;
         let before = ground.written(deed).await;
         ground.node().app.db.close().await;
-        let was_killed = tokio::task::block_in_place(|| {
-            let status = Command::new(std::env::current_exe().unwrap())
-                .args(["people_faults::victim", "--exact", "--ignored", "--nocapture"])
-                .env("CRASH_URL", &place.text)
-                .env("CRASH_ACT", act.to_string())
-                .env("CRASH_AT", ground.at.as_seconds().to_string())
-                .env("CRASH_BOUNDARY", boundary.to_string())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-            !status.unwrap().success()
-        });
+        let was_killed = killed(&place, ground.at, &act, boundary);
         ground.reopen(Options::default()).await;
         if !was_killed {
             assert_eq!(ground.written(deed).await - before, 1, "{deed:?} undisturbed");
@@ -256,6 +245,22 @@ async fn killed_at_every_step(place: Place, deed: Deed) {
     }
     assert!(not_done > 0 && done > 0, "{deed:?}: {not_done} and {done}");
     is_sound(&ground).await;
+}
+
+/// Has another process do something, and kills it at a boundary of its commits. Whether it came so far.
+pub(crate) fn killed(place: &Place, at: Timestamp, act: &Value, boundary: usize) -> bool {
+    tokio::task::block_in_place(|| {
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["people_faults::victim", "--exact", "--ignored", "--nocapture"])
+            .env("CRASH_URL", &place.text)
+            .env("CRASH_ACT", act.to_string())
+            .env("CRASH_AT", at.as_seconds().to_string())
+            .env("CRASH_BOUNDARY", boundary.to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        !status.unwrap().success()
+    })
 }
 
 /// The log is whole, and the node works.

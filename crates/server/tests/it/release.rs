@@ -299,7 +299,12 @@ async fn no_token_but_an_agent_token_opens_the_vault(place: Place) {
         assert_eq!(vault.ask(&token, name).await.status, 404, "{name}");
     }
     value(&vault.ask(&token, "drive").await);
-    estate.kill("agent", "planner").await;
+    let killed = estate.kill("agent", "planner").await;
+    let remains = killed["remains"].to_string();
+    assert!(
+        remains.contains("handed out") && remains.contains("drive"),
+        "{remains}"
+    );
     assert_eq!(vault.ask(&token, "drive").await.status, 401);
     assert_eq!(vault.left().await, 1);
 }

@@ -2,17 +2,25 @@
 //! answers, audit events, the export, metrics, and every page or row of the database. None is found; and a planted one
 //! is.
 
+use crate::connect::Drive;
 use crate::estate::*;
 use crate::gateway::Bank;
 use crate::harness::*;
+use crate::oauth_provider::CLIENT_SECRET;
+use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use chancery_core::time::Ttl;
 use chancery_server::keys::RootKey;
+use http::Request;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::{Arc, LazyLock, Mutex};
 
-on_both_engines!(no_secret_of_a_whole_scenario_is_written_or_said);
+on_both_engines!(
+    no_secret_of_a_whole_scenario_is_written_or_said,
+    what_a_provider_gave_and_what_was_handed_out_is_not_written,
+);
 
 /// Every line that this program logs from the first look on, at a level that no operator would dare.
 static LOG: LazyLock<Lines> = LazyLock::new(|| {
@@ -251,4 +259,59 @@ pub(crate) async fn stored(place: &Place) -> Vec<u8> {
     log.push("-wal");
     bytes.extend(std::fs::read(log).unwrap_or_default());
     bytes
+}
+
+/// Tokens of a provider, what proves us there, and a credential that leaves: it stands in the one answer that it leaves in.
+async fn what_a_provider_gave_and_what_was_handed_out_is_not_written(place: Place) {
+    LazyLock::force(&LOG);
+    let drive = Drive::of(&place, |provider| {
+        let mut connection = provider.connection("drive", &json!({}));
+        connection["handling"] = json!("release");
+        connection
+    })
+    .await;
+    let mut alice = drive.signed_in("alice").await;
+    let done = drive.connect(&mut alice, ("planner", "alice-there"), &[]).await;
+    assert_eq!(done.status, 200);
+    drive.estate.node.advance(Ttl::from_minutes(59)).await;
+    let person = drive.idp.token(&drive.estate.node, "alice");
+    let token = drive
+        .estate
+        .exchange_as("planner", (&person, JWT), &[])
+        .await
+        .token();
+    let request = Request::post("/vault/drive")
+        .header("host", "id.example")
+        .header("authorization", format!("Bearer {token}"));
+    let handed = drive.estate.node.send(request.body(Body::empty()).unwrap()).await;
+    let access = handed.json()["parts"][0]["value"].as_str().unwrap().to_owned();
+    let target = [("audience", "connection:drive")];
+    let exchanged = drive.estate.exchange("planner", &token, &target).await;
+    assert_eq!(exchanged.token(), access);
+    drive.estate.node.integrate().await;
+
+    let secrets = Secrets(vec![
+        ("a provider's token", access),
+        ("any provider's token", "MARKER-access".to_owned()),
+        ("a provider's refresh token", "MARKER-refresh".to_owned()),
+        ("what proves us at the provider", CLIENT_SECRET.to_owned()),
+        ("a provider's code", "MARKER-code".to_owned()),
+        ("what opened the vault", token),
+    ]);
+    let events = drive
+        .estate
+        .admin("GET", "/audit/events?limit=500", Value::Null)
+        .await;
+    let export = drive.estate.try_admin("GET", "/audit/export", Value::Null).await;
+    for (what, bytes) in [
+        ("the database", stored(&place).await),
+        ("the log", LOG.0.lock().unwrap().clone()),
+        ("events", events.to_string().into_bytes()),
+        ("the export", export.body),
+    ] {
+        assert!(!bytes.is_empty(), "{what}");
+        assert_eq!(secrets.found_in(&bytes), Vec::<&str>::new(), "in {what}");
+    }
+    // The search can find.
+    assert_eq!(secrets.found_in(&handed.body).len(), 2);
 }
