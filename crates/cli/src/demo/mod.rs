@@ -1,6 +1,7 @@
 //! `chancery demo`: the main job, played on this machine over real HTTP with real parties around it.
 
 pub(crate) mod agent;
+mod drive;
 mod opening;
 mod people;
 mod story;

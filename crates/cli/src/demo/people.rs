@@ -121,7 +121,7 @@ pub(super) async fn pay_with_a_yes(world: &DemoWorld, clerk: Clerk) -> anyhow::R
 }
 
 /// Chooses a person at the company's page, where the browser was sent, and is back at Chancery.
-async fn sign_in(world: &DemoWorld, browser: &mut Browser, user: &str) -> anyhow::Result<()> {
+pub(super) async fn sign_in(world: &DemoWorld, browser: &mut Browser, user: &str) -> anyhow::Result<()> {
     let company = world.around.identity_provider.issuer();
     let at = browser.address().to_string();
     ensure!(at.starts_with(company), "the browser was sent to {at}");

@@ -1,7 +1,7 @@
 //! The story: each step says what happens, does it over HTTP, and fails if it comes out otherwise.
 
 use super::world::DemoWorld;
-use super::{opening, people};
+use super::{drive, opening, people};
 use crate::print::{self, Output, field};
 use crate::sample::client::{CallError, call_tool};
 use crate::sample::identity_provider::Person;
@@ -11,9 +11,9 @@ use hyper::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const EXCHANGE: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
-const ID_TOKEN: (&str, &str) = ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token");
-const ACCESS_TOKEN: (&str, &str) = (
+pub(super) const EXCHANGE: (&str, &str) = ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange");
+pub(super) const ID_TOKEN: (&str, &str) = ("subject_token_type", "urn:ietf:params:oauth:token-type:id_token");
+pub(super) const ACCESS_TOKEN: (&str, &str) = (
     "subject_token_type",
     "urn:ietf:params:oauth:token-type:access_token",
 );
@@ -34,6 +34,7 @@ pub(crate) async fn tell(world: &DemoWorld) -> anyhow::Result<()> {
     stolen_token_fails(world, &planner).await?;
     let clerk = people::let_a_clerk_in(world).await?;
     people::pay_with_a_yes(world, clerk).await?;
+    drive::read_while_she_is_away(world, &alice).await?;
     kill_planner(world, (&alice, &handover, &summariser)).await?;
     read_the_log(world).await?;
     five_sentences(world).await?;
@@ -46,7 +47,7 @@ async fn set_the_scene(world: &DemoWorld) -> anyhow::Result<()> {
     let steps = world.apply().await.context("the file is applied")?;
     let count = steps.get("steps").and_then(Value::as_array).map_or(0, Vec::len);
     say(&format!(
-        "applied {count} entries: 2 trusted issuers, 2 resources, 1 connection, 4 agents, their pods or clients, 5 grants"
+        "applied {count} entries: 2 trusted issuers, 3 resources, 2 connections, 4 agents, their pods or clients, 6 grants"
     ));
     say(
         "the desk's key is with Chancery now, sealed; two rules of policy: refunds up to 100, payments with a yes",
@@ -267,7 +268,7 @@ async fn kill_planner(
     world: &DemoWorld,
     (alice, handover, summariser): (&str, &str, &str),
 ) -> anyhow::Result<()> {
-    title("11. One switch stops the planner and everything that came from it");
+    title("12. One switch stops the planner and everything that came from it");
     ensure!(
         introspect(world, summariser).await?,
         "the summariser's token is in force before"
@@ -335,7 +336,7 @@ async fn introspect(world: &DemoWorld, token: &str) -> anyhow::Result<bool> {
 }
 
 async fn read_the_log(world: &DemoWorld) -> anyhow::Result<()> {
-    title("12. The log tells it all, and nobody can rewrite it unnoticed");
+    title("13. The log tells it all, and nobody can rewrite it unnoticed");
     let log = wait_until_integrated(world).await?;
     let key = field(&log, &["verifier_key"]);
     let export = world.admin.bytes("/api/v1/audit/export").await?;

@@ -128,6 +128,7 @@ impl DemoWorld {
             .replace("{cluster}", self.around.runtime.issuer())
             .replace("{notes}", &self.around.notes.url())
             .replace("{desk}", self.around.desk.base())
+            .replace("{drive}", self.around.drive.base())
             .replace("{base}", &self.base)
     }
 

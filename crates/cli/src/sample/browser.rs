@@ -227,7 +227,9 @@ fn forms(html: &str, address: &Url) -> anyhow::Result<Vec<Form>> {
             Piece::Text(text) => {
                 let button = forms.last_mut().and_then(|form| form.buttons.last_mut());
                 if let Some(button) = button.filter(|_| in_button) {
-                    button.text.push_str(plain(text).trim());
+                    button.text = format!("{} {}", button.text, plain(text).trim())
+                        .trim()
+                        .to_owned();
                 }
                 continue;
             }
@@ -348,7 +350,7 @@ mod tests {
         <label><input type="checkbox" name="scope" value="read" checked> read</label>
         <input type="checkbox" name="scope" value="write">
         <button type="submit" name="answer" value="allow">Allow</button>
-        <button name="answer" value="deny">Deny</button></form>"#;
+        <button name="answer" value="deny">Deny<span class="hidden"> it</span></button></form>"#;
 
     #[test]
     fn a_form_is_what_a_browser_would_send() {
@@ -369,7 +371,7 @@ mod tests {
         assert_eq!(ticked(&form), [false, false]);
         assert!(form.untick("scope", "delete").is_err());
         let texts: Vec<&str> = form.buttons.iter().map(|button| button.text.as_str()).collect();
-        assert_eq!(texts, ["Allow", "Deny"]);
+        assert_eq!(texts, ["Allow", "Deny it"]);
     }
 
     #[test]

@@ -106,6 +106,15 @@ pub(crate) async fn list_tools(url: &str, bearer_token: Option<&str>) -> Result<
     in_time(listed).await
 }
 
+/// Fetches something with a bearer token: the status, and the answer's text.
+///
+/// # Errors
+/// Nothing answers there.
+pub(crate) async fn get(url: &str, bearer_token: &str) -> anyhow::Result<(http::StatusCode, String)> {
+    let answer = loopback_http()?.get(url).bearer_auth(bearer_token).send().await?;
+    Ok((answer.status(), answer.text().await?))
+}
+
 /// An HTTP client for plain HTTP on this host. It trusts no certificate authority, obeys no proxy settings and
 /// follows no redirects.
 ///

@@ -1,5 +1,6 @@
 //! The parties that `chancery demo` and `chancery dev` put around Chancery: a company's identity provider, the
-//! cloud runtime that agents live in, a small MCP server that enforces for itself, and one that knows only an API key.
+//! cloud runtime that agents live in, a small MCP server that enforces for itself, one that knows only an API key, and
+//! a provider of files where people have accounts.
 //! With them, a real MCP client, an agent that believes what it reads, and the thief who counts on that; a person's
 //! browser, and an application that the person lets in.
 //!
@@ -12,6 +13,7 @@ pub(crate) mod application;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod desk;
+pub(crate) mod drive;
 pub(crate) mod identity_provider;
 pub(crate) mod notes;
 pub(crate) mod runtime;
@@ -25,6 +27,7 @@ mod signer;
 mod tests;
 
 use self::desk::DeskServer;
+use self::drive::DriveServer;
 use self::identity_provider::IdentityProvider;
 use self::notes::NotesServer;
 use self::runtime::Runtime;
@@ -42,11 +45,13 @@ pub(crate) struct Surroundings {
     pub(crate) notes: NotesServer,
     /// What agents work with that knows nothing but a key.
     pub(crate) desk: DeskServer,
+    /// Where people keep files.
+    pub(crate) drive: DriveServer,
     /// Where stolen things go.
     pub(crate) sink: Sink,
 }
 
-/// The ports to listen on; 0 takes any free one. Desk and sink take any.
+/// The ports to listen on; 0 takes any free one. Desk, drive and sink take any.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ports {
     /// Of the identity provider.
@@ -71,10 +76,13 @@ impl Surroundings {
         let runtime = Runtime::start(ports.runtime, chancery_issuer.clone())
             .await
             .context("the sample runtime did not start")?;
-        let notes = NotesServer::start(ports.notes, chancery_issuer)
+        let notes = NotesServer::start(ports.notes, chancery_issuer.clone())
             .await
             .context("the sample notes server did not start")?;
         let sink = Sink::start(0).await.context("the sample sink did not start")?;
+        let drive = DriveServer::start(0, chancery_issuer)
+            .await
+            .context("the sample drive did not start")?;
         let desk = DeskServer::start(0, sink.url())
             .await
             .context("the sample desk did not start")?;
@@ -83,6 +91,7 @@ impl Surroundings {
             runtime,
             notes,
             desk,
+            drive,
             sink,
         })
     }
@@ -94,6 +103,7 @@ impl Surroundings {
             self.runtime.stop(),
             self.notes.stop(),
             self.desk.stop(),
+            self.drive.stop(),
             self.sink.stop()
         );
     }

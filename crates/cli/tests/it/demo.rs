@@ -44,7 +44,7 @@ fn check(ended: &Output) {
     let told = String::from_utf8(ended.stdout.clone()).unwrap();
     let complaint = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{told}\n{complaint}");
-    for number in 1..=12 {
+    for number in 1..=13 {
         assert!(
             told.contains(&format!("\n{number}. ")),
             "no step {number}: {told}"
