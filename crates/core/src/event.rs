@@ -165,6 +165,8 @@ pub enum EventKind {
     AccountRefreshing,
     /// They were, or why not.
     AccountRefreshed,
+    /// The provider's interface did not take the token of a connected account.
+    AccountRefused,
     /// The tokens of a connected account were revoked at the provider, or why not.
     AccountRevoked,
 }
@@ -243,6 +245,7 @@ impl fmt::Display for EventKind {
             Self::AgreementReused => f.write_str("agreement.reused"),
             Self::AccountRefreshing => f.write_str("connected_account.refreshing"),
             Self::AccountRefreshed => f.write_str("connected_account.refreshed"),
+            Self::AccountRefused => f.write_str("connected_account.refused"),
             Self::AccountRevoked => f.write_str("connected_account.revoked"),
         }
     }

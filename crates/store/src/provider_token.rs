@@ -209,6 +209,24 @@ pub fn note(tenant: TenantId, account: ConnectedAccountId, error: Option<&str>, 
     Statement::new(&NOTED, params, Expect::Rows(1), LOST)
 }
 
+/// Notes that the provider's interface did not take the access token: it is over, and without a way to another for good.
+/// Fails with [`LOST`] for tokens that are newer than a moment, or that somebody refreshes.
+pub fn refuse(
+    tenant: TenantId,
+    account: ConnectedAccountId,
+    (before, error): (Timestamp, &str),
+    now: Timestamp,
+) -> Statement {
+    let params = vec![
+        Value::id(tenant),
+        Value::id(account),
+        Value::from(now),
+        Value::from(before),
+        Value::from(error),
+    ];
+    Statement::new(&REFUSED, params, Expect::Rows(1), LOST)
+}
+
 /// Marks tokens that are to be revoked at the provider: nobody refreshes them any more, and what is being refreshed is
 /// not written.
 pub fn begin_revocation(tenant: TenantId, account: ConnectedAccountId, now: Timestamp) -> Statement {
@@ -289,6 +307,11 @@ const NOTED: Sql = Sql::same(
     "UPDATE provider_tokens SET state = ?3, last_error = ?4, updated_at = ?5
      WHERE tenant = ?1 AND account = ?2 AND state IN ('connected', 'error')",
 );
+const REFUSED: Sql = Sql::same(
+    "UPDATE provider_tokens SET expires_at = ?3, last_error = ?5, updated_at = ?3,
+       state = CASE WHEN is_refreshable = 1 THEN state ELSE 'revoked' END
+     WHERE tenant = ?1 AND account = ?2 AND state IN ('connected', 'error') AND holder IS NULL AND updated_at <= ?4",
+);
 const REVOKING: Sql = Sql::same(
     "UPDATE provider_tokens SET state = 'revoking', attempt = attempt + 1, holder = NULL, updated_at = ?3
      WHERE tenant = ?1 AND account = ?2",
@@ -306,6 +329,7 @@ pub(crate) const QUERIES: &[&Sql] = &[
     &REFRESHED,
     &FAILED,
     &NOTED,
+    &REFUSED,
     &REVOKING,
     &DELETE,
     &LEFT,

@@ -8,6 +8,7 @@ use crate::broker::path::{PathError, checked_query, normalise};
 use crate::broker::sieve::{Echoed, Sieve};
 use crate::connect::open::open;
 use crate::connect::refresh;
+use crate::connect::refused::refused;
 use crate::egress::{Destination, OutboundBody, StreamLimits, StreamRequest, StreamResponse, UrlSource};
 use crate::error::Failure;
 use crate::gateway::approving::{Awaited, Settled, settle};
@@ -345,6 +346,15 @@ impl Run {
         };
         let took = self.app.clock.now().since(began);
         self.app.metrics.upstream_began("http", took);
+        if response.status() == UNAUTHORIZED
+            && let Some(failure) = refused(&self.app, &self.served, &self.permit).await
+        {
+            self.ended(End {
+                status: Some(UNAUTHORIZED),
+                ..End::without_answer(Fault::Broken)
+            });
+            return Err(failure.into());
+        }
         self.begun(response, built.search)
     }
 
@@ -487,5 +497,7 @@ const LIMITS: StreamLimits = StreamLimits {
     total: Ttl::from_minutes(60),
 };
 
+/// The status of a provider that does not take the credential.
+const UNAUTHORIZED: u16 = 401;
 /// Pieces that may wait for a slow client.
 const PIECES_AHEAD: usize = 8;

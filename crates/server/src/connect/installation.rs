@@ -54,7 +54,8 @@ type Key = (TenantId, ConnectedAccountId, [u8; 32]);
 /// What came of asking.
 #[derive(Debug)]
 enum Kept {
-    Token(Sealed, Timestamp),
+    /// Sealed, since when, until when.
+    Token(Sealed, Timestamp, Timestamp),
     /// Nobody asks again before this.
     Failed(Timestamp),
 }
@@ -103,7 +104,7 @@ pub(super) async fn ensure(work: &Refresh, wanted: &Wanted, now: Timestamp) -> R
     let app = work.app.clone();
     let tokens = &app.refreshes.installations;
     let is_good = |kept: &Kept| match kept {
-        Kept::Token(_, until) => now.plus(AHEAD) < *until,
+        Kept::Token(_, _, until) => now.plus(AHEAD) < *until,
         Kept::Failed(_) => false,
     };
     if tokens.kept.get(&wanted.key).is_some_and(|kept| is_good(&kept)) {
@@ -126,11 +127,11 @@ pub(super) async fn ensure(work: &Refresh, wanted: &Wanted, now: Timestamp) -> R
     }
     let asked = ask(work, wanted, now).await;
     let (kept, error) = match asked {
-        Ok((sealed, until)) => (Kept::Token(sealed, until), None),
+        Ok((sealed, until)) => (Kept::Token(sealed, now, until), None),
         Err(error) => (Kept::Failed(now.plus(NOT_BEFORE)), Some(error.to_string())),
     };
     let (outcome, what) = match (&kept, &error) {
-        (Kept::Token(_, until), _) => (EventOutcome::Ok, json!({ "expires_at": until })),
+        (Kept::Token(_, _, until), _) => (EventOutcome::Ok, json!({ "expires_at": until })),
         (Kept::Failed(_), error) => (EventOutcome::Failed, json!({ "error": error })),
     };
     let ended = work.event(EventKind::AccountRefreshed, outcome, now, Some(what.to_string()))?;
@@ -161,7 +162,7 @@ pub(super) async fn open(
     bound: &AssociatedData,
 ) -> Result<Secret<Vec<u8>>, Failure> {
     match app.refreshes.installations.kept.get(&wanted.key).as_deref() {
-        Some(Kept::Token(sealed, _)) => {
+        Some(Kept::Token(sealed, ..)) => {
             let opened = unseal(app, served, bound, sealed).await;
             // The tenant's key was replaced since: the next call asks for another.
             opened.map_err(|_| {
@@ -171,6 +172,13 @@ pub(super) async fn open(
         }
         Some(Kept::Failed(_)) | None => Err(Failure::Stale("the installation's token is gone")),
     }
+}
+
+/// Forgets a token that GitHub did not take, if it is from before a moment.
+pub(super) fn forget(app: &App, wanted: &Wanted, before: Timestamp) -> bool {
+    let kept = &app.refreshes.installations.kept;
+    let is_older = |found: &Kept| matches!(found, Kept::Token(_, since, _) if *since <= before);
+    kept.get(&wanted.key).is_some_and(|found| is_older(&found)) && kept.remove(&wanted.key).is_some()
 }
 
 /// Proves that we are the app (RFC 7519, RS256), and asks for a token for this and no more.

@@ -21,6 +21,7 @@ mod private_key;
 pub mod propose;
 pub mod provider;
 pub mod refresh;
+pub mod refused;
 pub mod release;
 mod source;
 mod tokens;

@@ -41,30 +41,10 @@ use tracing::Instrument as _;
 /// [`Refusal::NotConnected`] when the provider no longer takes what we hold, [`Refusal::ProviderUnavailable`] when it
 /// gives no new token now; the database's.
 pub async fn ensure(app: &Arc<App>, served: &Arc<Served>, permit: &UsePermit) -> Result<(), Failure> {
-    let plan = permit.plan();
-    let tenant = served.tenant.id;
-    let Some(usage) = &plan.connection else {
+    let Some(work) = Refresh::of(app, served, permit).await? else {
         return Ok(());
     };
-    let Some(account) = usage.account else {
-        return Ok(());
-    };
-    let connection = app.directory.connections.find(tenant, usage.connection).await?;
-    let connection = connection.ok_or(Failure::Stale("the connection is gone"))?;
-    if !connection.spec.credential.is_token() {
-        return Ok(());
-    }
-    let agent = app.directory.agents.find(tenant, plan.agent).await?;
-    let work = Refresh {
-        agent: agent.ok_or(Failure::Stale("the agent is gone"))?,
-        app: app.clone(),
-        served: served.clone(),
-        connection,
-        account,
-        fingerprint: usage.fingerprint,
-        decision: permit.decision().id,
-    };
-    let now = plan.now;
+    let now = permit.plan().now;
     if let Some(wanted) = installation::wanted(permit, &work.connection)? {
         work.row(now).await?;
         let run = async move { installation::ensure(&work, &wanted, now).await };
@@ -138,6 +118,34 @@ struct Ended {
 }
 
 impl Refresh {
+    /// What a permit uses, if that is a token of a provider.
+    pub(super) async fn of(
+        app: &Arc<App>,
+        served: &Arc<Served>,
+        permit: &UsePermit,
+    ) -> Result<Option<Self>, Failure> {
+        let (plan, tenant) = (permit.plan(), served.tenant.id);
+        let usage = plan.connection.as_ref();
+        let Some((usage, account)) = usage.and_then(|usage| Some((usage, usage.account?))) else {
+            return Ok(None);
+        };
+        let connection = app.directory.connections.find(tenant, usage.connection).await?;
+        let connection = connection.ok_or(Failure::Stale("the connection is gone"))?;
+        if !connection.spec.credential.is_token() {
+            return Ok(None);
+        }
+        let agent = app.directory.agents.find(tenant, plan.agent).await?;
+        Ok(Some(Self {
+            agent: agent.ok_or(Failure::Stale("the agent is gone"))?,
+            app: app.clone(),
+            served: served.clone(),
+            connection,
+            account,
+            fingerprint: usage.fingerprint,
+            decision: permit.decision().id,
+        }))
+    }
+
     /// The tokens as they stand, if they are good for a while. `None` if they are to be refreshed.
     async fn stands(&self, now: Timestamp) -> Result<Option<ProviderTokenRow>, Failure> {
         let row = self.row(now).await?;
@@ -155,9 +163,14 @@ impl Refresh {
 
     /// That the owner must connect again.
     async fn not_connected(&self) -> Result<Failure, Failure> {
+        Ok(self.lack().await?.into())
+    }
+
+    /// As [`Self::not_connected`], for whoever is told.
+    pub(super) async fn lack(&self) -> Result<Refusal, Failure> {
         let names = (&self.connection.name, &self.agent.name);
         let lack = lack::of(&self.app, &self.served, names, self.decision).await?;
-        Ok(lack.unwrap_or_else(|| self.unavailable()).into())
+        Ok(lack.unwrap_or_else(|| self.unavailable()))
     }
 
     pub(super) fn unavailable(&self) -> Refusal {

@@ -1,5 +1,6 @@
 //! From the server's first bytes to an answer: what kind it is, its session, and what of its headers is passed on.
 
+use crate::connect::refused::refused;
 use crate::error::Failure;
 use crate::gateway::answer::{Answer, Rejection};
 use crate::gateway::relay::{Body, Fault, Relay};
@@ -46,6 +47,12 @@ async fn answer(relay: Relay, begun: Result<Begun, Unsent>) -> Result<Answer, Re
     };
 
     let status = begun.response.status();
+    if status == 401
+        && let Some(failure) = refused(&relay.app, &relay.served, &relay.permit).await
+    {
+        relay.ended(Some(status), Some(Fault::Broken), 0);
+        return Err(failure.into());
+    }
     if let Some(why) = not_handed_on(status, relay.is_stateless) {
         relay.ended(Some(status), Some(Fault::Broken), 0);
         return Err(why);

@@ -20,6 +20,7 @@ on_both_engines!(
     a_shrunken_scope_is_recorded,
     a_secret_that_was_wrong_is_mended_by_the_right_one,
     a_changed_destination_gets_no_token,
+    a_token_that_the_interface_refuses_is_fetched_anew,
     giving_up_takes_the_token_back,
     no_token_of_a_machine_is_shown_or_kept_in_the_clear,
     a_machine_proves_itself_with_a_key_of_ours,
@@ -241,6 +242,17 @@ async fn a_changed_destination_gets_no_token(place: Place) {
     assert_eq!(machine.call(&token.token()).await.status, 403);
     assert_eq!(machine.account().await["status"], "needs_consent");
     assert!(evil.asked("/api/files").is_empty() && evil.asked("/token").is_empty());
+}
+
+async fn a_token_that_the_interface_refuses_is_fetched_anew(place: Place) {
+    let machine = tenant_wide(&place).await;
+    assert_eq!(machine.use_by("planner").await.status, 200);
+    machine.provider.forget_access();
+    machine.estate.node.advance(Ttl::from_minutes(2)).await;
+    let answer = machine.use_by("planner").await;
+    assert_eq!(answer.problem(), (502, "provider_unavailable".to_owned()));
+    assert_eq!(machine.use_by("planner").await.status, 200);
+    assert_eq!(machine.provider.asked("/token").len(), 2);
 }
 
 async fn giving_up_takes_the_token_back(place: Place) {

@@ -9,6 +9,7 @@ use chancery_core::time::{Clock as _, Ttl};
 use chancery_oauth::jose::SigningKey;
 use http::StatusCode;
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 on_both_engines!(
@@ -17,6 +18,7 @@ on_both_engines!(
     what_is_given_wider_than_asked_is_not_used,
     a_repository_that_is_refused_stops_no_other,
     narrower_permissions_are_in_force_at_once,
+    a_token_that_github_does_not_take_is_asked_for_anew,
     an_installation_that_is_stopped_or_given_up_opens_nothing,
     no_token_of_an_app_is_shown_or_kept_in_the_clear,
 );
@@ -29,9 +31,12 @@ fn app(provider: &OAuthProvider) -> Value {
             "permissions": { "contents": "write", "issues": "read" } } } })
 }
 
-/// GitHub: it checks who asks, gives what is asked for, and its interface holds each token to that.
-fn plays_github(machine: &Machine, key: SigningKey, refuses: &'static str) {
+/// GitHub: it checks who asks, gives what is asked for, and its interface shows what each token is for; those before a
+/// number it has forgotten.
+fn plays_github(machine: &Machine, key: SigningKey, refuses: &'static str) -> Arc<AtomicUsize> {
     let given: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let forgotten: Arc<AtomicUsize> = Arc::default();
+    let first = forgotten.clone();
     let now = machine.estate.node.clock.clone();
     machine.provider.answers(move |asked| {
         let mut given = given.lock().unwrap();
@@ -69,12 +74,15 @@ fn plays_github(machine: &Machine, key: SigningKey, refuses: &'static str) {
         let number = asked
             .header("authorization")
             .strip_prefix("Bearer MARKER-access-ghs-");
-        let token = number.and_then(|number| given.get(number.parse::<usize>().ok()?));
+        let number = number.and_then(|number| number.parse::<usize>().ok());
+        let number = number.filter(|number| *number >= first.load(Ordering::SeqCst));
+        let token = number.and_then(|number| given.get(number));
         token.map_or_else(
             || StatusCode::UNAUTHORIZED.into_response(),
             |token| token.to_string().into_response(),
         )
     });
+    forgotten
 }
 
 fn said(status: StatusCode, message: &str) -> Response {
@@ -197,6 +205,21 @@ async fn narrower_permissions_are_in_force_at_once(place: Place) {
     let token = machine.token("planner").await;
     let now = token_of(&machine, &token, "POST", "/repos/acme/site/issues").await;
     assert_eq!(now["permissions"], json!({ "issues": "read" }));
+}
+
+async fn a_token_that_github_does_not_take_is_asked_for_anew(place: Place) {
+    let machine = Machine::of(&place, app).await;
+    let key = rsa();
+    machine.ready(&pem(&key), json!("tenant")).await;
+    let forgotten = plays_github(&machine, key, NONE);
+    assert_eq!(machine.use_by("planner").await.status, 200);
+    forgotten.store(1, Ordering::SeqCst);
+    machine.estate.node.advance(Ttl::from_minutes(2)).await;
+    let answer = machine.use_by("planner").await;
+    assert_eq!(answer.problem(), (502, "provider_unavailable".to_owned()));
+    assert_eq!(machine.use_by("planner").await.status, 200);
+    assert_eq!(machine.provider.asked(TOKENS).len(), 2);
+    assert_eq!(machine.estate.events("connected_account.refused").await.len(), 1);
 }
 
 async fn an_installation_that_is_stopped_or_given_up_opens_nothing(place: Place) {

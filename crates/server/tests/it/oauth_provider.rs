@@ -153,6 +153,11 @@ impl OAuthProvider {
         shared.access.clear();
     }
 
+    /// It ends the access tokens before their time.
+    pub(crate) fn forget_access(&self) {
+        self.shared.lock().unwrap().access.clear();
+    }
+
     /// How many access tokens are in force.
     pub(crate) fn in_force(&self) -> usize {
         self.shared.lock().unwrap().access.len()

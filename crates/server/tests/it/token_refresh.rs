@@ -23,6 +23,8 @@ on_both_engines!(
     a_token_endpoint_that_moved_gets_no_refresh_token,
     another_accounts_token_is_refused,
     a_refresh_is_recorded_before_and_after,
+    a_token_that_the_interface_refuses_is_refreshed,
+    a_token_that_the_interface_refuses_and_nothing_refreshes_is_over,
 );
 
 /// A drive with one account, whose token ends in an hour.
@@ -346,4 +348,45 @@ async fn a_refresh_is_recorded_before_and_after(place: Place) {
     let done = drive.estate.events("connected_account.refreshed").await;
     assert_eq!((done.len(), &done[0]["outcome"]), (1, &json!("ok")));
     assert!(done[0]["ids"].to_string().contains("dec_"), "{done:?}");
+}
+
+async fn a_token_that_the_interface_refuses_is_refreshed(place: Place) {
+    let drive = connected(&place).await;
+    // One that is new is not what it refuses, and its status is not ours.
+    drive.provider.forget_access();
+    for _ in 0..2 {
+        let answer = drive.use_by("planner", "alice").await;
+        assert_eq!(answer.problem(), (502, "provider_unavailable".to_owned()));
+    }
+    assert!(drive.provider.asked("/token").is_empty());
+    drive.estate.node.advance(Ttl::from_minutes(2)).await;
+    let answer = drive.use_by("planner", "alice").await;
+    assert_eq!(answer.problem(), (502, "provider_unavailable".to_owned()));
+    assert_eq!(drive.use_by("planner", "alice").await.status, 200);
+    assert_eq!(drive.provider.asked("/token").len(), 1);
+    assert_eq!(drive.estate.events("connected_account.refused").await.len(), 1);
+}
+
+async fn a_token_that_the_interface_refuses_and_nothing_refreshes_is_over(place: Place) {
+    let drive = Drive::open(&place).await;
+    drive.provider.script(|asked| {
+        let token = json!({ "access_token": "MARKER-access-x", "token_type": "bearer" });
+        match asked.path.as_str() {
+            "/token" => Some(axum::Json(token).into_response()),
+            "/me" => Some(axum::Json(json!({ "id": 7, "login": "alice" })).into_response()),
+            _ => None,
+        }
+    });
+    let mut alice = drive.signed_in("alice").await;
+    let done = drive
+        .connect(&mut alice, ("planner", "alice-there"), &[("lasts", "always")])
+        .await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    drive.estate.node.advance(Ttl::from_minutes(2)).await;
+    for _ in 0..2 {
+        let refused = drive.use_by("planner", "alice").await;
+        assert_eq!(refused.problem(), (403, "account_not_connected".to_owned()));
+    }
+    assert_eq!(drive.provider.asked("/api/files").len(), 1);
+    assert_eq!(drive.account().await["status"], "revoked");
 }
