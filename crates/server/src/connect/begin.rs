@@ -1,5 +1,5 @@
-//! A person lets an agent use an account of theirs at an OAuth 2 provider: what is asked, and the way there (RFC 6749
-//! §4.1.1, RFC 7636).
+//! A person lets an agent use an account of theirs at an OAuth 2 provider, or connects that of an agent or of the whole
+//! tenant: what is asked, and the way there (RFC 6749 §4.1.1, RFC 7636).
 //!
 //! The way back is bound to this session alone: `state` to a row that names it and is finished once, the verifier to the
 //! state, from which it is derived under a key of the tenant. Nothing secret is stored.
@@ -91,9 +91,11 @@ impl From<ProviderAnswerError> for ConnectRefusal {
 pub struct Question {
     /// Where.
     pub connection: Arc<Connection>,
-    /// Who will use it.
-    pub agent: Arc<Agent>,
-    /// The person's account there, if there is one.
+    /// Who will use it, or whose it is; nobody named for an account of the whole tenant.
+    pub agent: Option<Arc<Agent>>,
+    /// Whose account it is.
+    pub owner: AccountOwner,
+    /// The account that there is.
     pub account: Option<AccountView>,
     /// The grant that there is.
     grant: Option<Arc<Grant>>,
@@ -121,18 +123,17 @@ impl Question {
 
     /// What the answer relies on.
     pub(super) fn guards(&self) -> Vec<Guard> {
-        vec![
-            guard(Noun::Connection, &self.connection),
-            guard(Noun::Agent, &self.agent),
-        ]
+        let mut guards = vec![guard(Noun::Connection, &self.connection)];
+        guards.extend(self.agent.as_deref().map(|agent| guard(Noun::Agent, agent)));
+        guards
     }
 }
 
 /// What a person agreed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// The agent.
-    pub agent: AgentId,
+    /// The agent; nobody for an account of the whole tenant.
+    pub agent: Option<AgentId>,
     /// Which account is meant.
     pub account: ChosenAccount,
     /// For how long the agent may use it; until it is taken back if not said.
@@ -170,8 +171,10 @@ pub async fn question(
     let name: Name = connection.parse().map_err(|_| ConnectRefusal::NotOffered)?;
     let connection = app.directory.connections.find_by_name(tenant, &name).await?;
     let connection = connection.ok_or(ConnectRefusal::NotOffered)?;
-    let agent: Name = agent.parse().map_err(|_| ConnectRefusal::AgentUnknown)?;
-    let agent = app.directory.agents.find_by_name(tenant, &agent).await?;
+    let agent = match agent.parse::<Name>() {
+        Ok(agent) => app.directory.agents.find_by_name(tenant, &agent).await?,
+        Err(_) => None,
+    };
     asked(app, served, signed_in, (connection, agent), now).await
 }
 
@@ -184,39 +187,55 @@ pub(super) async fn asked(
     now: Timestamp,
 ) -> Result<Question, ConnectRefusal> {
     let tenant = served.tenant.id;
-    let is_offered = connection.state.is_active()
-        && connection.spec.owner_level == OwnerLevel::User
-        && connection.spec.credential.by_page().is_some();
-    if !is_offered {
+    if !connection.state.is_active() || connection.spec.credential.by_page().is_none() {
         return Err(ConnectRefusal::NotOffered);
     }
     let agent = agent.filter(|agent| agent.state.is_active());
-    let agent = agent.ok_or(ConnectRefusal::AgentUnknown)?;
-    let caller = signed_in.caller(now);
-    let subject = (
-        Noun::ConnectedAccount,
-        connection.name.as_str(),
-        Some(&signed_in.user.name),
-    );
-    change::permit(served, &caller, ManagementAction::Connect, subject)?;
+    let (owner, agent) = owner_of(&connection, agent, signed_in)?;
+    // Whoever answers for the connection answers for what is nobody's own there.
+    let answers = match &owner {
+        AccountOwner::User(user) => Some(user),
+        AccountOwner::Agent(_) | AccountOwner::Tenant => connection.spec.owner.as_ref(),
+    };
+    let subject = (Noun::ConnectedAccount, connection.name.as_str(), answers);
+    change::permit(served, &signed_in.caller(now), ManagementAction::Connect, subject)?;
 
-    let owner = AccountOwner::User(signed_in.user.name.clone());
     let key = ConnectedAccountSpec::key(&connection.name, &owner);
     let found = record::find_by_natural_key::<ConnectedAccountSpec>(&app.db, tenant, &key).await;
     let account = match found.map_err(Failure::from)? {
         Some(found) => Some(account::view(app, served, found, now).await?),
         None => None,
     };
-    let grant = grant_of(app, tenant, (&agent.name, &signed_in.user.name), &connection.name).await?;
+    let grant = match (&owner, &agent) {
+        (AccountOwner::User(user), Some(agent)) => {
+            grant_of(app, tenant, (&agent.name, user), &connection.name).await?
+        }
+        (AccountOwner::User(_) | AccountOwner::Agent(_) | AccountOwner::Tenant, _) => None,
+    };
     if grant.as_ref().is_some_and(|grant| !grant.state.is_active()) {
         return Err(ConnectRefusal::Stopped);
     }
     Ok(Question {
         connection,
         agent,
+        owner,
         account,
         grant,
     })
+}
+
+/// Whose account it will be, and for which agent.
+fn owner_of(
+    connection: &Connection,
+    agent: Option<Arc<Agent>>,
+    signed_in: &SignedIn,
+) -> Result<(AccountOwner, Option<Arc<Agent>>), ConnectRefusal> {
+    match (connection.spec.owner_level, agent) {
+        (OwnerLevel::Tenant, _) => Ok((AccountOwner::Tenant, None)),
+        (OwnerLevel::User | OwnerLevel::Agent, None) => Err(ConnectRefusal::AgentUnknown),
+        (OwnerLevel::User, agent) => Ok((AccountOwner::User(signed_in.user.name.clone()), agent)),
+        (OwnerLevel::Agent, Some(agent)) => Ok((AccountOwner::Agent(agent.name.clone()), Some(agent))),
+    }
 }
 
 /// The person said yes: what leads the browser on. To the provider; or back, if the account that is connected is meant.
@@ -293,7 +312,8 @@ pub(super) struct Begun {
     pub(super) agreement: Agreement,
 }
 
-/// The grant that a yes makes or changes: for this agent, this person and this connection.
+/// The grant that a yes makes or changes: for this agent, this person and this connection. What is no person's own is
+/// granted by an administrator.
 pub(super) fn granted(
     app: &App,
     served: &Served,
@@ -301,9 +321,12 @@ pub(super) fn granted(
     (question, agreement): (&Question, &Agreement),
     now: Timestamp,
 ) -> Result<change::Work, Failure> {
+    let (AccountOwner::User(_), Some(agent)) = (&question.owner, &question.agent) else {
+        return Ok(change::Work::default());
+    };
     let caller = signed_in.caller(now);
     let fresh = GrantSpec {
-        agent: question.agent.name.clone(),
+        agent: agent.name.clone(),
         principal: Principal::User(signed_in.user.name.clone()),
         resource: None,
         connection: Some(question.connection.name.clone()),

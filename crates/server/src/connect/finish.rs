@@ -7,7 +7,7 @@ use super::begin::{
     Agreement, Begun, ChosenAccount, ConnectRefusal, Question, asked, granted, redirect_uri, state_digest,
     verifier,
 };
-use super::key::next_account;
+use super::key::{next_account, owner_id};
 use super::provider::ReadyProvider;
 use super::tokens::HeldTokens;
 use super::{account, bound_to, destination_fingerprint};
@@ -16,10 +16,8 @@ use crate::directory::change;
 use crate::error::Failure;
 use crate::people::session::SignedIn;
 use crate::tenants::Served;
-use chancery_core::connected_account::{
-    AccountOwner, ConnectedAccount, ConnectedAccountSpec, OwnerId, ProviderAccount,
-};
-use chancery_core::connection::ACCESS_TOKEN;
+use chancery_core::connected_account::{ConnectedAccount, ConnectedAccountSpec, ProviderAccount};
+use chancery_core::connection::{ACCESS_TOKEN, Connection};
 use chancery_core::event::Change;
 use chancery_core::noun::Spec as _;
 use chancery_core::time::Timestamp;
@@ -27,6 +25,7 @@ use chancery_oauth::provider::ProviderTokens;
 use chancery_oauth::sign_in::SignInAnswer;
 use chancery_store::begun_connect as begun;
 use chancery_store::{connected_account as store, guard as guards, provider_token, record};
+use std::sync::Arc;
 
 /// An account that was connected.
 #[derive(Debug)]
@@ -64,8 +63,7 @@ pub async fn finish(
     if account::fingerprint(&connection) != agreed.fingerprint {
         return Err(ConnectRefusal::Changed);
     }
-    let agent = app.directory.agents.find(tenant, agreement.agent).await?;
-    let question = asked(app, served, signed_in, (connection, agent), now).await?;
+    let question = asked_again(app, served, signed_in, (connection, &agreement), now).await?;
     let spec = question.spec()?.clone();
     let provider = ReadyProvider::of(app, served, (&question.connection, &spec), now).await?;
     if let Some(issuer) = &spec.issuer {
@@ -88,7 +86,7 @@ pub async fn finish(
     let whose = provider.account(&tokens).await?;
     check_account(&question, &agreement, whose.as_ref())?;
 
-    // 4. Sealed for exactly this person, connection and destination, in one batch with the grant.
+    // 4. Sealed for exactly this owner, connection and destination, in one batch with the grant.
     let end = provider.end_of(&tokens, now);
     let account = store_tokens(
         app,
@@ -100,6 +98,21 @@ pub async fn finish(
     )
     .await?;
     Ok(Connected { account, question })
+}
+
+/// What was agreed to, as it is now.
+async fn asked_again(
+    app: &App,
+    served: &Served,
+    signed_in: &SignedIn,
+    (connection, agreement): (Arc<Connection>, &Agreement),
+    now: Timestamp,
+) -> Result<Question, ConnectRefusal> {
+    let agent = match agreement.agent {
+        Some(agent) => app.directory.agents.find(served.tenant.id, agent).await?,
+        None => None,
+    };
+    asked(app, served, signed_in, (connection, agent), now).await
 }
 
 /// An answer that names the account's interface must name one that the connection goes to.
@@ -157,7 +170,7 @@ async fn store_tokens(
     let part = ACCESS_TOKEN.parse().map_err(Failure::internal)?;
     let spec = ConnectedAccountSpec {
         connection: connection.name.clone(),
-        owner: AccountOwner::User(signed_in.user.name.clone()),
+        owner: question.owner.clone(),
         label: old.map(|old| old.spec.label.clone()).unwrap_or_default(),
         fingerprint: super::hexadecimal(&fingerprint),
         parts: [part].into(),
@@ -170,11 +183,8 @@ async fn store_tokens(
         .spec
         .check(&account.name)
         .map_err(|error| Failure::from(crate::error::Refusal::spec(&error)))?;
-    let bound = bound_to(
-        tenant,
-        (account.id, OwnerId::User(signed_in.user.id)),
-        (connection.id, fingerprint),
-    );
+    let owner = owner_id(app, served, &account.spec.owner).await?;
+    let bound = bound_to(tenant, (account.id, owner), (connection.id, fingerprint));
     let held = HeldTokens::new(tokens.access_token, tokens.refresh_token, &provider.endpoints);
     let sealed = held.seal(app, served, &bound)?;
     let (change, statement) = match old {

@@ -22,7 +22,7 @@ use chancery_core::time::Timestamp;
 use chancery_core::user::UserSpec;
 use chancery_policy::ManagementAction;
 use chancery_store::connected_account as store;
-use chancery_store::{provider_token, record};
+use chancery_store::{Statement, provider_token, record};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A key to set.
@@ -83,33 +83,16 @@ pub async fn set_key(
         .spec
         .check(&account.name)
         .map_err(|error| Refusal::spec(&error))?;
-    let subject = (
-        Noun::ConnectedAccount,
-        account.name.as_str(),
-        account.spec.owner(),
-    );
+    // Whoever answers for the connection answers for what is nobody's own there.
+    let answers = match &account.spec.owner {
+        AccountOwner::User(user) => Some(user),
+        AccountOwner::Agent(_) | AccountOwner::Tenant => connection.spec.owner.as_ref(),
+    };
+    let subject = (Noun::ConnectedAccount, account.name.as_str(), answers);
     change::permit(served, caller, ManagementAction::Connect, subject)?;
 
     // 3. Seal for exactly this account, owner and destination, and store it with its record.
-    let owner = owner_id(app, served, &account.spec.owner).await?;
-    let credential = if connection.spec.credential.fetches_itself() {
-        // Its first use fetches a token, as if the one before were over. An installation has many, each with an end of its own.
-        let is_one = !matches!(connection.spec.credential, CredentialKind::AppInstallation(_));
-        let end = is_one.then_some(caller.now);
-        vec![
-            store::delete_sealed(tenant, account.id),
-            provider_token::connect(tenant, account.id, (true, end), caller.now),
-        ]
-    } else {
-        let bound = bound_to(tenant, (account.id, owner), (connection.id, fingerprint));
-        let content = content(&wanted.values)?;
-        let sealed = chancery_vault::seal(served.keys.vault(), &bound, &content, &*app.random)
-            .map_err(Failure::internal)?;
-        vec![
-            served.keys.assert_current(),
-            store::put_sealed(tenant, account.id, &sealed.to_bytes(), caller.now),
-        ]
-    };
+    let credential = credential(app, served, (&connection, &account), &wanted.values, caller.now).await?;
     let written = match old {
         None => (Change::Created, record::insert(tenant, &account)),
         Some(_) => (Change::SecretReset, record::update(tenant, &account)),
@@ -119,6 +102,35 @@ pub async fn set_key(
     work.statements.extend(credential);
     change::commit(app, caller, work).await?;
     Ok(KeySet { account, is_new })
+}
+
+/// What is stored of a credential beside its account.
+async fn credential(
+    app: &App,
+    served: &Served,
+    (connection, account): (&Connection, &ConnectedAccount),
+    values: &BTreeMap<Name, Secret<String>>,
+    now: Timestamp,
+) -> Result<Vec<Statement>, Failure> {
+    let tenant = served.tenant.id;
+    if connection.spec.credential.fetches_itself() {
+        // Its first use fetches a token, as if the one before were over. An installation has many, each with an end of its own.
+        let is_one = !matches!(connection.spec.credential, CredentialKind::AppInstallation(_));
+        let end = is_one.then_some(now);
+        return Ok(vec![
+            store::delete_sealed(tenant, account.id),
+            provider_token::connect(tenant, account.id, (true, end), now),
+        ]);
+    }
+    let owner = owner_id(app, served, &account.spec.owner).await?;
+    let fingerprint = destination_fingerprint(&connection.spec);
+    let bound = bound_to(tenant, (account.id, owner), (connection.id, fingerprint));
+    let sealed = chancery_vault::seal(served.keys.vault(), &bound, &content(values)?, &*app.random);
+    let sealed = sealed.map_err(Failure::internal)?.to_bytes();
+    Ok(vec![
+        served.keys.assert_current(),
+        store::put_sealed(tenant, account.id, &sealed, now),
+    ])
 }
 
 /// Every part has a value that its place can take, and nothing else has one.

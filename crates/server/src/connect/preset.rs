@@ -95,6 +95,7 @@ const PRESETS: &[(&str, &str)] = &[
         include_str!("../../../../presets/salesforce-jwt.toml"),
     ),
     ("salesforce", include_str!("../../../../presets/salesforce.toml")),
+    ("slack-bot", include_str!("../../../../presets/slack-bot.toml")),
     ("slack", include_str!("../../../../presets/slack.toml")),
     ("spotify", include_str!("../../../../presets/spotify.toml")),
     ("stripe", include_str!("../../../../presets/stripe.toml")),

@@ -16,7 +16,7 @@ use askama::Template;
 use axum::extract::{Extension, Form, Path, Query, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use chancery_core::connected_account::ProviderAccount;
+use chancery_core::connected_account::{AccountOwner, ProviderAccount};
 use chancery_core::grant::Hours;
 use chancery_oauth::sign_in::SignInAnswer;
 use serde::Deserialize;
@@ -28,9 +28,12 @@ struct ConnectPage {
     frame: Frame,
     csrf: String,
     action: String,
-    agent: Shown,
+    /// Nobody for an account of the whole tenant.
+    agent: Option<Shown>,
     agent_name: String,
     owner: Option<Shown>,
+    /// Whether the account will be the person's own, and not an agent's or the tenant's.
+    is_own: bool,
     connection: Shown,
     calls: Shown,
     provider: Shown,
@@ -90,7 +93,12 @@ pub async fn show(
         Ok(loaded) => loaded,
         Err(refusal) => return not_connected(&refusal),
     };
-    let frame = Frame::of(TITLE, &served, &signed_in, "");
+    let title = if matches!(question.owner, AccountOwner::User(_)) {
+        TITLE
+    } else {
+        TITLE_SHARED
+    };
+    let frame = Frame::of(title, &served, &signed_in, "");
     match page(frame, signed_in.form_token(&served), &question, &endpoint) {
         // The provider may send the browser on before it comes back, and browsers hold that against the form too.
         Ok(page) => frame::render(
@@ -109,6 +117,7 @@ fn page(
     endpoint: &str,
 ) -> Result<ConnectPage, ConnectRefusal> {
     let connection = &question.connection;
+    let agent = question.agent.as_deref();
     let scopes = question
         .spec()?
         .scopes
@@ -124,14 +133,12 @@ fn page(
         frame,
         csrf,
         action: format!("/connect/{}", connection.name),
-        agent: Shown::new(question.agent.name.as_str()),
-        agent_name: question.agent.name.to_string(),
-        owner: question
-            .agent
-            .spec
-            .owner
-            .as_ref()
+        agent: agent.map(|agent| Shown::new(agent.name.as_str())),
+        agent_name: agent.map(|agent| agent.name.to_string()).unwrap_or_default(),
+        owner: agent
+            .and_then(|agent| agent.spec.owner.as_ref())
             .map(|owner| Shown::new(owner.as_str())),
+        is_own: matches!(question.owner, AccountOwner::User(_)),
         connection: Shown::new(connection.name.as_str()),
         calls: Shown::new(connection.spec.base_url.as_str()),
         provider: Shown::new(&consent::host(endpoint)),
@@ -186,7 +193,7 @@ fn agreement(form: &Answered, question: &Question) -> Agreement {
     let hour = |text: &str| text.trim().parse::<u8>().ok().filter(|hour| *hour < 24);
     let hours = hour(&form.from).zip(hour(&form.until));
     Agreement {
-        agent: question.agent.id,
+        agent: question.agent.as_ref().map(|agent| agent.id),
         account: match form.account.as_str() {
             "connected" => ChosenAccount::Connected,
             "any" => ChosenAccount::Any,
@@ -223,10 +230,18 @@ pub async fn callback(
     let account = account.map_or_else(String::new, |account| {
         format!(" as {}", Shown::new(account.shown()))
     });
-    let text = format!(
-        "{} is connected{account}, and {} may use it.",
-        connected.question.connection.name, connected.question.agent.name
-    );
+    let name = &connected.question.connection.name;
+    let text = match (&connected.question.owner, &connected.question.agent) {
+        (AccountOwner::User(_), Some(agent)) => {
+            format!("{name} is connected{account}, and {} may use it.", agent.name)
+        }
+        (AccountOwner::Agent(agent), _) => {
+            format!("{name} is connected{account} for {agent}. Agents use it where a grant says so.")
+        }
+        (AccountOwner::User(_) | AccountOwner::Tenant, _) => {
+            format!("{name} is connected{account} for everybody here. Agents use it where a grant says so.")
+        }
+    };
     Message::new("Connected", text)
         .for_person(&served, &signed_in)
         .with_hint("If the agent was waiting for this, it can try again now.")
@@ -360,4 +375,5 @@ const fn fixed(refusal: &ConnectRefusal) -> (StatusCode, &'static str, &'static 
 }
 
 const TITLE: &str = "Let this agent use your account?";
+const TITLE_SHARED: &str = "Connect this account?";
 const MY_AGENTS: &str = "See what agents may do for you";
