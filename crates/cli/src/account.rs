@@ -152,7 +152,7 @@ async fn set(arguments: SetArguments, connection: &Connection, output: Output) -
 fn fetches_itself(connection: &Value) -> bool {
     let credential = |at: &str| connection.pointer(&format!("/spec/credential/{at}"));
     credential("oauth2/flow").is_some_and(|flow| flow == "client_credentials")
-        || ["signed_assertion", "app_installation"]
+        || ["signed_assertion", "app_installation", "workload_federation"]
             .iter()
             .any(|kind| credential(kind).is_some())
 }

@@ -10,11 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 mod assertion;
 mod credential;
+mod federation;
 mod installation;
 mod oauth;
 
 pub use assertion::{AssertionSpec, ScopePlace};
 pub use credential::{CredentialFlow, CredentialKind, ProofKind};
+pub use federation::{Exchange, FederationSpec};
 pub use installation::{Access, InstallationSpec, Narrowed};
 pub use oauth::{
     ACCESS_TOKEN, AccountAnswer, AccountSource, OAuthEndpoints, OAuthFlow, OAuthSpec, RevocationCall,
@@ -344,7 +346,8 @@ fn check_parts(credential: &CredentialKind) -> Result<(), SpecError> {
         CredentialKind::None
         | CredentialKind::Oauth2(_)
         | CredentialKind::SignedAssertion(_)
-        | CredentialKind::AppInstallation(_) => return Ok(()),
+        | CredentialKind::AppInstallation(_)
+        | CredentialKind::WorkloadFederation(_) => return Ok(()),
     };
     if parts.is_empty() || parts.len() > 8 {
         return Err(SpecError::field("credential.parts", "are 1 to 8"));

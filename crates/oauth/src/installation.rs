@@ -1,3 +1,5 @@
+//! Tokens that come in answers of their vendor's own form.
+//!
 //! What GitHub answers when an app asks for a token of one of its installations (GitHub REST, "Create an installation
 //! access token for an app"): a 201 with the token, its end, and what it may do.
 //!
@@ -41,10 +43,7 @@ impl InstallationToken {
         }
         let members = members.map_err(|_| MALFORMED)?;
         let text = |name: &str| members.get(name).and_then(Value::as_str);
-        let is_token = |token: &&str| {
-            (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
-        };
-        let token = text("token").filter(is_token).ok_or(MALFORMED)?;
+        let token = text("token").filter(|token| is_token(token)).ok_or(MALFORMED)?;
         let end = text("expires_at").and_then(Timestamp::parse).ok_or(MALFORMED)?;
         // SECURITY: what was narrowed is narrow. Unknown words are more than was asked for.
         let given = members.get("permissions").cloned().unwrap_or_default();
@@ -58,6 +57,42 @@ impl InstallationToken {
             expires_at: end,
         })
     }
+}
+
+/// A token of a service account, given for another of its cloud (Google IAM, `generateAccessToken`).
+#[derive(Debug)]
+pub struct ImpersonationToken {
+    /// The token.
+    pub access_token: Secret<String>,
+    /// Until when it is good.
+    pub expires_at: Timestamp,
+}
+
+impl ImpersonationToken {
+    /// Reads the answer.
+    ///
+    /// # Errors
+    /// It says no, or is no such answer.
+    pub fn read(answer: Answered<'_>) -> Result<Self, ProviderAnswerError> {
+        const MALFORMED: ProviderAnswerError = ProviderAnswerError::Malformed;
+        if answer.status != 200 {
+            return Err(ProviderAnswerError::Status(answer.status));
+        }
+        let members = parse_object(answer.body, JsonLimits::of_bytes(MAX_BYTES)).map_err(|_| MALFORMED)?;
+        let text = |name: &str| members.get(name).and_then(Value::as_str);
+        let end = text("expireTime").and_then(Timestamp::parse).ok_or(MALFORMED)?;
+        let token = text("accessToken")
+            .filter(|token| is_token(token))
+            .ok_or(MALFORMED)?;
+        Ok(Self {
+            access_token: Secret::new(token.to_owned()),
+            expires_at: end,
+        })
+    }
+}
+
+fn is_token(token: &str) -> bool {
+    (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 const MAX_BYTES: usize = 256 * 1024;
@@ -116,6 +151,36 @@ mod tests {
             let mut answer = good();
             answer[field] = value.clone();
             assert_eq!(read(201, &answer).unwrap_err(), error, "{field} {value}");
+        }
+    }
+
+    #[test]
+    fn a_service_accounts_token_has_an_end() {
+        let read = |status: u16, body: Value| {
+            let body = body.to_string();
+            let answer = Answered {
+                status,
+                media_type: "application/json",
+                body: body.as_bytes(),
+            };
+            ImpersonationToken::read(answer)
+        };
+        let good = json!({ "accessToken": "ya29.x", "expireTime": "2026-01-15T13:00:00Z" });
+        assert_eq!(
+            read(200, good.clone()).unwrap().expires_at,
+            Timestamp::from_seconds(1_768_482_000)
+        );
+        assert_eq!(read(403, good).unwrap_err(), ProviderAnswerError::Status(403));
+        for bad in [
+            json!({}),
+            json!({ "accessToken": "x" }),
+            json!({ "accessToken": "a b", "expireTime": "2026-01-15T13:00:00Z" }),
+        ] {
+            assert_eq!(
+                read(200, bad.clone()).unwrap_err(),
+                ProviderAnswerError::Malformed,
+                "{bad}"
+            );
         }
     }
 

@@ -178,6 +178,8 @@ pub enum SigningUse {
     Token,
     /// ID tokens of the tenant.
     IdToken,
+    /// Assertions of the tenant's agents to clouds.
+    Federation,
     /// Checkpoints of the tenant's audit log.
     Checkpoint,
 }
@@ -187,6 +189,7 @@ impl SigningUse {
         match self {
             Self::Token => "token",
             Self::IdToken => "id_token",
+            Self::Federation => "federation",
             Self::Checkpoint => "checkpoint",
         }
     }

@@ -351,6 +351,7 @@ pub const EXPOSES_SECRET: &[&str] = &[
     "crates/server/src/approve/notice.rs",
     "crates/server/src/connect/begin.rs",
     "crates/server/src/connect/client_secret.rs",
+    "crates/server/src/connect/federated.rs",
     "crates/server/src/connect/inspect.rs",
     "crates/server/src/connect/key.rs",
     "crates/server/src/connect/open.rs",

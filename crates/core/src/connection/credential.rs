@@ -2,7 +2,7 @@
 //!
 //! How each provider is asked for one is elsewhere, one file for each way.
 
-use super::{AssertionSpec, InstallationSpec, KeyPart, OAuthFlow, OAuthSpec};
+use super::{AssertionSpec, FederationSpec, InstallationSpec, KeyPart, OAuthFlow, OAuthSpec};
 use crate::noun::SpecError;
 use crate::resource::TokenAlgorithm;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ pub enum CredentialKind {
     SignedAssertion(Box<AssertionSpec>),
     /// Tokens of a GitHub App's installation, each as narrow as the call that it is for.
     AppInstallation(Box<InstallationSpec>),
+    /// Tokens of a cloud, for an assertion that says which agent it is.
+    WorkloadFederation(Box<FederationSpec>),
 }
 
 impl CredentialKind {
@@ -36,6 +38,7 @@ impl CredentialKind {
             Self::Oauth2(_) => "oauth2",
             Self::SignedAssertion(_) => "signed_assertion",
             Self::AppInstallation(_) => "app_installation",
+            Self::WorkloadFederation(_) => "workload_federation",
         }
     }
 
@@ -50,6 +53,7 @@ impl CredentialKind {
             }),
             Self::SignedAssertion(_) => Some(CredentialFlow::SignedAssertion),
             Self::AppInstallation(_) => Some(CredentialFlow::AppInstallation),
+            Self::WorkloadFederation(_) => Some(CredentialFlow::WorkloadFederation),
         }
     }
 
@@ -57,7 +61,11 @@ impl CredentialKind {
     pub fn oauth(&self) -> Option<&OAuthSpec> {
         match self {
             Self::Oauth2(oauth) => Some(oauth),
-            Self::None | Self::ApiKey { .. } | Self::SignedAssertion(_) | Self::AppInstallation(_) => None,
+            Self::None
+            | Self::ApiKey { .. }
+            | Self::SignedAssertion(_)
+            | Self::AppInstallation(_)
+            | Self::WorkloadFederation(_) => None,
         }
     }
 
@@ -65,7 +73,10 @@ impl CredentialKind {
     pub const fn is_token(&self) -> bool {
         match self {
             Self::None | Self::ApiKey { .. } => false,
-            Self::Oauth2(_) | Self::SignedAssertion(_) | Self::AppInstallation(_) => true,
+            Self::Oauth2(_)
+            | Self::SignedAssertion(_)
+            | Self::AppInstallation(_)
+            | Self::WorkloadFederation(_) => true,
         }
     }
 
@@ -89,6 +100,7 @@ impl CredentialKind {
             Self::Oauth2(oauth) => oauth.preset.as_deref(),
             Self::SignedAssertion(assertion) => assertion.preset.as_deref(),
             Self::AppInstallation(installation) => installation.preset.as_deref(),
+            Self::WorkloadFederation(federation) => federation.preset.as_deref(),
         }
     }
 
@@ -96,7 +108,9 @@ impl CredentialKind {
     pub fn proof(&self) -> ProofKind {
         match self {
             Self::Oauth2(oauth) if oauth.authentication.uses_secret() => ProofKind::Secret,
-            Self::None | Self::ApiKey { .. } | Self::Oauth2(_) => ProofKind::None,
+            Self::None | Self::ApiKey { .. } | Self::Oauth2(_) | Self::WorkloadFederation(_) => {
+                ProofKind::None
+            }
             Self::SignedAssertion(assertion) => ProofKind::PrivateKey(assertion.algorithm),
             Self::AppInstallation(_) => ProofKind::PrivateKey(TokenAlgorithm::Rs256),
         }
@@ -109,6 +123,7 @@ impl CredentialKind {
             Self::Oauth2(oauth) => oauth.destination(),
             Self::SignedAssertion(assertion) => assertion.destination(),
             Self::AppInstallation(installation) => installation.destination(),
+            Self::WorkloadFederation(federation) => federation.destination(),
         }
     }
 
@@ -118,6 +133,7 @@ impl CredentialKind {
             Self::Oauth2(oauth) => oauth.check(),
             Self::SignedAssertion(assertion) => assertion.check(),
             Self::AppInstallation(installation) => installation.check(),
+            Self::WorkloadFederation(federation) => federation.check(),
         }
     }
 
@@ -126,7 +142,10 @@ impl CredentialKind {
         match self {
             Self::None => &[],
             Self::ApiKey { parts } => parts,
-            Self::Oauth2(_) | Self::SignedAssertion(_) | Self::AppInstallation(_) => OAuthSpec::parts(),
+            Self::Oauth2(_)
+            | Self::SignedAssertion(_)
+            | Self::AppInstallation(_)
+            | Self::WorkloadFederation(_) => OAuthSpec::parts(),
         }
     }
 }
@@ -156,6 +175,8 @@ pub enum CredentialFlow {
     SignedAssertion,
     /// An app is installed there.
     AppInstallation,
+    /// A cloud trusts us.
+    WorkloadFederation,
 }
 
 impl CredentialFlow {
@@ -167,6 +188,7 @@ impl CredentialFlow {
             Self::ClientCredentials => "client_credentials",
             Self::SignedAssertion => "signed_assertion",
             Self::AppInstallation => "app_installation",
+            Self::WorkloadFederation => "workload_federation",
         }
     }
 }

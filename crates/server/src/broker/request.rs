@@ -349,10 +349,7 @@ impl Run {
         if response.status() == UNAUTHORIZED
             && let Some(failure) = refused(&self.app, &self.served, &self.permit).await
         {
-            self.ended(End {
-                status: Some(UNAUTHORIZED),
-                ..End::without_answer(Fault::Broken)
-            });
+            self.ended(End::with_status(UNAUTHORIZED, Fault::Broken));
             return Err(failure.into());
         }
         self.begun(response, built.search)
@@ -367,11 +364,7 @@ impl Run {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         if headers.iter().any(|(_, value)| search.finds(value.as_bytes())) {
-            let end = End {
-                status: Some(status),
-                ..End::without_answer(Fault::Echo)
-            };
-            self.ended(end);
+            self.ended(End::with_status(status, Fault::Echo));
             return Err(Rejection::Upstream(
                 "the provider sent the credential back; its answer was cut",
             ));

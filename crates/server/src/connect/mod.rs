@@ -9,6 +9,7 @@ pub mod account;
 pub mod begin;
 pub mod client_secret;
 pub mod disconnect;
+mod federated;
 pub mod find;
 pub mod finish;
 pub mod inspect;

@@ -397,7 +397,8 @@ async fn end(
             CredentialFlow::AuthorizationCode
             | CredentialFlow::ClientCredentials
             | CredentialFlow::SignedAssertion
-            | CredentialFlow::AppInstallation,
+            | CredentialFlow::AppInstallation
+            | CredentialFlow::WorkloadFederation,
         ) => {
             if let Some(seen) = account
                 .tokens

@@ -4,6 +4,7 @@
 //! When one is asked for, and what is recorded of it, is `refresh`'s.
 
 use super::client_secret;
+use super::federated::federated;
 use super::private_key::PrivateKey;
 use super::provider::{AskError, ReadyProvider};
 use super::refresh::Refresh;
@@ -64,6 +65,7 @@ pub(super) async fn fetch(
             OAuthFlow::ClientCredentials => machine(work, spec, now).await,
         },
         CredentialKind::SignedAssertion(spec) => asserted(work, spec, now).await,
+        CredentialKind::WorkloadFederation(spec) => federated(work, spec, now).await,
     }
 }
 

@@ -28,6 +28,14 @@ impl End {
         }
     }
 
+    /// An end with an answer that is not handed on.
+    pub fn with_status(status: u16, fault: Fault) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::without_answer(fault)
+        }
+    }
+
     /// Hands it to the log.
     pub fn record(self, app: &Arc<App>, served: &Served, permit: &UsePermit) {
         let (plan, decision) = (permit.plan(), permit.decision().id);

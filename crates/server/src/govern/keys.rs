@@ -33,8 +33,10 @@ pub async fn rotate(
         ManagementAction::RotateKey,
         (Noun::Tenant, served.tenant.name.as_str(), None),
     )?;
-    if signs == KeyUse::IdToken && algorithm != TokenAlgorithm::Rs256 {
-        return Err(Refusal::Invalid("ID tokens are signed with RS256".to_owned()).into());
+    let is_fixed = matches!(signs, KeyUse::IdToken | KeyUse::Federation);
+    if is_fixed && algorithm != TokenAlgorithm::Rs256 {
+        let text = "ID tokens and assertions to clouds are signed with RS256";
+        return Err(Refusal::Invalid(text.to_owned()).into());
     }
     let waiting = served
         .keys

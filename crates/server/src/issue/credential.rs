@@ -147,7 +147,10 @@ async fn form(app: &App, served: &Served, connection: &str, wanted: &Wanted<'_>)
         CredentialFlow::AuthorizationCode
         | CredentialFlow::ClientCredentials
         | CredentialFlow::SignedAssertion
-        | CredentialFlow::AppInstallation => (urn::TOKEN_TYPE_ACCESS_TOKEN, RequestedTokenType::AccessToken),
+        | CredentialFlow::AppInstallation
+        | CredentialFlow::WorkloadFederation => {
+            (urn::TOKEN_TYPE_ACCESS_TOKEN, RequestedTokenType::AccessToken)
+        }
     };
     if wanted.token_type.is_some_and(|wanted| wanted != fits) {
         return Err(OTHER_TYPE.into());

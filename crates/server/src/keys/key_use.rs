@@ -13,6 +13,8 @@ pub enum KeyUse {
     AccessToken,
     /// ID tokens.
     IdToken,
+    /// Assertions of agents to clouds.
+    Federation,
 }
 
 impl KeyUse {
@@ -21,11 +23,12 @@ impl KeyUse {
         match self {
             Self::AccessToken => "access_token",
             Self::IdToken => "id_token",
+            Self::Federation => "federation",
         }
     }
 
     pub(super) fn parse(word: &str) -> Result<Self, Failure> {
-        let all = [Self::AccessToken, Self::IdToken];
+        let all = [Self::AccessToken, Self::IdToken, Self::Federation];
         let found = all.into_iter().find(|use_| use_.as_str() == word);
         found.ok_or_else(|| Failure::Internal("a key has an unknown purpose".to_owned()))
     }
@@ -35,6 +38,7 @@ impl KeyUse {
         match self {
             Self::AccessToken => SigningUse::Token,
             Self::IdToken => SigningUse::IdToken,
+            Self::Federation => SigningUse::Federation,
         }
     }
 }

@@ -21,6 +21,8 @@ pub enum Mandate {
     RewrapTenantKeys,
     /// An assertion of ourselves, to a trusted issuer where people sign in.
     ProveToIssuer,
+    /// An assertion of an agent, to the cloud that its connection names.
+    FederateWorkload,
     /// An ID token, to the client that a person signed in to.
     IdToken,
 }
@@ -30,6 +32,8 @@ impl Mandate {
     pub(super) const fn signs(self) -> Option<(KeyUse, TokenAlgorithm, &'static str)> {
         match self {
             Self::ProveToIssuer => Some((KeyUse::AccessToken, TokenAlgorithm::Es256, "JWT")),
+            // Entra takes no other.
+            Self::FederateWorkload => Some((KeyUse::Federation, TokenAlgorithm::Rs256, "JWT")),
             // Every client must take it (OpenID Connect Core §15.1).
             Self::IdToken => Some((KeyUse::IdToken, TokenAlgorithm::Rs256, "JWT")),
             Self::RewrapRecords | Self::RewrapTenantKeys => None,

@@ -108,6 +108,8 @@ mod machine_assertion;
 #[cfg(test)]
 mod machine_credentials;
 #[cfg(test)]
+mod machine_federation;
+#[cfg(test)]
 mod machine_installation;
 #[cfg(test)]
 mod malice;
