@@ -25,12 +25,12 @@ pub(crate) struct DatabaseArguments {
     #[arg(long, env = "CHANCERY_DATABASE", hide_env_values = true)]
     pub(crate) database: Option<String>,
     /// The file with the root key; `credential:NAME` is one that systemd passes, `env:NAME` a variable, and
-    /// `transit:https://HOST/v1/MOUNT/KEY` a key of OpenBao or HashiCorp Vault. Default: `root.key` in the data directory,
-    /// made with a new SQLite database.
+    /// `transit:https://HOST/v1/MOUNT/KEY` a key of OpenBao or HashiCorp Vault; `aws-kms:`, `gcp-kms:` and `azure-kms:` name
+    /// keys of theirs. Default: `root.key` in the data directory, made with a new SQLite database.
     #[arg(long, visible_alias = "root-key", env = "CHANCERY_ROOT_KEY_FILE")]
     pub(crate) root_key_file: Option<PathBuf>,
     /// What proves to a key service that its key may be used: a file that is read for every request, `credential:NAME` or
-    /// `env:NAME`. For Transit it holds a token.
+    /// `env:NAME`. It holds a token, for AWS a shared credentials file.
     #[arg(long, env = "CHANCERY_ROOT_KEY_CREDENTIAL")]
     pub(crate) root_key_credential: Option<PathBuf>,
     /// Hosts, host:port or networks of special use (private, loopback) that may be called.

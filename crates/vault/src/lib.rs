@@ -31,6 +31,6 @@ pub use derive::Purpose;
 pub use error::VaultError;
 pub use root::{CheckValue, RootKey, RootKeyId};
 pub use sealed::{Sealed, open, rewrap, seal};
-pub use service::{KeyService, ServiceAnswer, ServiceError, ServiceRequest, SourceError};
+pub use service::{KeyService, Proof, ServiceAnswer, ServiceError, ServiceRequest, SourceError};
 pub use tenant::{SealedTenantKey, TenantKey, TenantKeyId};
 pub use wrapping::{Binding, WrappingKey};

@@ -4,11 +4,17 @@
 use super::{Destination, Egress, EgressError, OutboundRequest, UrlSource};
 use bytes::Bytes;
 use chancery_core::secret::Secret;
+use chancery_core::time::Timestamp;
 use chancery_vault::{ServiceAnswer, ServiceRequest};
 use http::Method;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 impl Egress {
+    /// The time, for a request that is signed with it.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Sends a request to a key service and gives its answer, whatever its status.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ impl KeyServiceError {
                 ServiceError::Unavailable { .. }
                 | ServiceError::Denied { .. }
                 | ServiceError::Refused { .. }
+                | ServiceError::Credential(_)
                 | ServiceError::Malformed(_),
             ) => false,
         }
@@ -82,7 +83,7 @@ impl KeyServiceError {
                     .to_owned()
             }
             Self::Answer(ServiceError::Malformed(_)) => "is this address really the key service's?".to_owned(),
-            Self::Credential { .. } => "--root-key-credential names the file with it".to_owned(),
+            Self::Credential { .. } | Self::Answer(ServiceError::Credential(_)) => "--root-key-credential names the file with it".to_owned(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::egress::Egress;
 use chancery_core::random::Random;
 use chancery_core::secret::Secret;
 use chancery_core::time::Ttl;
-use chancery_vault::{Binding, CheckValue, RootKeyId, ServiceRequest, VaultError, WrappingKey};
+use chancery_vault::{Binding, CheckValue, Proof, RootKeyId, ServiceRequest, VaultError, WrappingKey};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -105,7 +105,10 @@ impl ServiceKey {
         let key = WrappingKey::generate(random);
         let asked = async {
             let credential = self.credential().await?;
-            let request = self.source.service.wrap_request(&key, binding, &credential);
+            let request = self
+                .source
+                .service
+                .wrap_request(&key, binding, &self.proof(&credential))?;
             let answer = self.send(&request, patience).await?;
             Ok(self.source.service.read_wrapped(&answer)?)
         };
@@ -128,7 +131,7 @@ impl ServiceKey {
             let request = self
                 .source
                 .service
-                .unwrap_request(wrapped, binding, &credential)?;
+                .unwrap_request(wrapped, binding, &self.proof(&credential))?;
             let answer = self.send(&request, patience).await?;
             Ok(self.source.service.read_unwrapped(&answer)?)
         };
@@ -203,6 +206,13 @@ impl ServiceKey {
             },
         };
         Ok(answered?)
+    }
+
+    fn proof<'a>(&self, credential: &'a Secret<String>) -> Proof<'a> {
+        Proof {
+            credential,
+            now: self.egress.now(),
+        }
     }
 
     async fn credential(&self) -> Result<Secret<String>, KeyServiceError> {

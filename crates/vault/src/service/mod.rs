@@ -3,15 +3,22 @@
 //!
 //! Nothing here sends anything, reads a clock, or knows where a credential is kept.
 
+mod aws;
+mod azure;
+mod google;
 mod text;
 mod transit;
 
+pub use aws::Aws;
+pub use azure::Azure;
+pub use google::Google;
 pub use transit::Transit;
 
 use crate::error::VaultError;
 use crate::root::RootKeyId;
 use crate::wrapping::{Binding, WrappingKey};
 use chancery_core::secret::Secret;
+use chancery_core::time::Timestamp;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,18 +27,37 @@ use std::str::FromStr;
 pub enum KeyService {
     /// The Transit engine of OpenBao or HashiCorp Vault.
     Transit(Transit),
+    /// AWS KMS.
+    Aws(Aws),
+    /// Google Cloud KMS.
+    Google(Google),
+    /// Azure Key Vault.
+    Azure(Azure),
+}
+
+/// What a request is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Proof<'a> {
+    /// What proves that we may use the key: a token, or for AWS a shared credentials file.
+    pub credential: &'a Secret<String>,
+    /// The time, which AWS has signed.
+    pub now: Timestamp,
 }
 
 impl KeyService {
     /// Whether a text names a key of a service, and no file.
     pub fn is_named_by(text: &str) -> bool {
-        text.starts_with(transit::PREFIX)
+        let prefixes = [transit::PREFIX, aws::PREFIX, google::PREFIX, azure::PREFIX];
+        prefixes.iter().any(|prefix| text.starts_with(prefix))
     }
 
     /// The name that makes the key's id: the same wherever the service is reached.
     pub fn name(&self) -> String {
         match self {
             Self::Transit(transit) => transit.name(),
+            Self::Aws(aws) => aws.name(),
+            Self::Google(google) => google.to_string(),
+            Self::Azure(azure) => azure.to_string(),
         }
     }
 
@@ -44,14 +70,20 @@ impl KeyService {
     }
 
     /// Asks the service to wrap a key.
+    ///
+    /// # Errors
+    /// [`ServiceError::Credential`].
     pub fn wrap_request(
         &self,
         key: &WrappingKey,
         binding: Binding,
-        credential: &Secret<String>,
-    ) -> ServiceRequest {
+        proof: &Proof<'_>,
+    ) -> Result<ServiceRequest, ServiceError> {
         match self {
-            Self::Transit(transit) => transit.wrap_request(key, binding, credential),
+            Self::Transit(transit) => Ok(transit.wrap_request(key, binding, proof.credential)),
+            Self::Aws(aws) => aws.wrap_request(key, binding, proof),
+            Self::Google(google) => Ok(google.wrap_request(key, binding, proof)),
+            Self::Azure(azure) => Ok(azure.wrap_request(key, proof)),
         }
     }
 
@@ -62,21 +94,27 @@ impl KeyService {
     pub fn read_wrapped(&self, answer: &ServiceAnswer) -> Result<Vec<u8>, ServiceError> {
         match self {
             Self::Transit(_) => transit::read_wrapped(answer),
+            Self::Aws(_) => aws::read_wrapped(answer),
+            Self::Google(_) => google::read_wrapped(answer),
+            Self::Azure(azure) => azure.read_wrapped(answer),
         }
     }
 
     /// Asks the service for the key that it wrapped.
     ///
     /// # Errors
-    /// [`ServiceError::Stored`].
+    /// [`ServiceError::Stored`], [`ServiceError::Credential`].
     pub fn unwrap_request(
         &self,
         wrapped: &[u8],
         binding: Binding,
-        credential: &Secret<String>,
+        proof: &Proof<'_>,
     ) -> Result<ServiceRequest, ServiceError> {
         match self {
-            Self::Transit(transit) => transit.unwrap_request(wrapped, binding, credential),
+            Self::Transit(transit) => transit.unwrap_request(wrapped, binding, proof.credential),
+            Self::Aws(aws) => aws.unwrap_request(wrapped, binding, proof),
+            Self::Google(google) => Ok(google.unwrap_request(wrapped, binding, proof)),
+            Self::Azure(azure) => Ok(azure.unwrap_request(wrapped, proof)),
         }
     }
 
@@ -87,12 +125,10 @@ impl KeyService {
     pub fn read_unwrapped(&self, answer: &ServiceAnswer) -> Result<WrappingKey, ServiceError> {
         match self {
             Self::Transit(_) => transit::read_unwrapped(answer),
+            Self::Aws(_) => aws::read_unwrapped(answer),
+            Self::Google(_) => google::read_unwrapped(answer),
+            Self::Azure(azure) => azure.read_unwrapped(answer),
         }
-    }
-
-    /// Where the service is found, for messages: as the operator named it.
-    pub fn source(&self) -> String {
-        self.to_string()
     }
 }
 
@@ -100,10 +136,17 @@ impl FromStr for KeyService {
     type Err = SourceError;
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
-        text.strip_prefix(transit::PREFIX)
-            .ok_or(SourceError::Unknown)
-            .and_then(Transit::parse)
-            .map(Self::Transit)
+        if let Some(rest) = text.strip_prefix(transit::PREFIX) {
+            Transit::parse(rest).map(Self::Transit)
+        } else if let Some(rest) = text.strip_prefix(aws::PREFIX) {
+            Aws::parse(rest).map(Self::Aws)
+        } else if let Some(rest) = text.strip_prefix(google::PREFIX) {
+            Google::parse(rest).map(Self::Google)
+        } else if let Some(rest) = text.strip_prefix(azure::PREFIX) {
+            Azure::parse(rest).map(Self::Azure)
+        } else {
+            Err(SourceError::Unknown)
+        }
     }
 }
 
@@ -111,6 +154,9 @@ impl fmt::Display for KeyService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Transit(transit) => fmt::Display::fmt(transit, f),
+            Self::Aws(aws) => fmt::Display::fmt(aws, f),
+            Self::Google(google) => fmt::Display::fmt(google, f),
+            Self::Azure(azure) => fmt::Display::fmt(azure, f),
         }
     }
 }
@@ -146,6 +192,19 @@ pub enum SourceError {
     /// Another form than that of Transit.
     #[error("a key of Transit is named transit:https://HOST/v1/MOUNT/KEY")]
     Transit,
+    /// Another form than that of AWS KMS.
+    #[error(
+        "a key of AWS KMS is named aws-kms:arn:aws:kms:REGION:ACCOUNT:key/ID, and @https://HOST for an endpoint of its own"
+    )]
+    Aws,
+    /// Another form than that of Google Cloud KMS.
+    #[error(
+        "a key of Google Cloud KMS is named gcp-kms:projects/PROJECT/locations/PLACE/keyRings/RING/cryptoKeys/KEY"
+    )]
+    Google,
+    /// Another form than that of Azure Key Vault.
+    #[error("a key of Azure Key Vault is named azure-kms:https://VAULT.vault.azure.net/keys/NAME/VERSION")]
+    Azure,
 }
 
 /// Why a service did not do what it was asked. What the service said is cut and without control characters.
@@ -186,6 +245,9 @@ pub enum ServiceError {
     /// Its answer is not what the service's documentation says.
     #[error("the key service's answer is malformed: {0}")]
     Malformed(&'static str),
+    /// The credential is not of the form that this service takes.
+    #[error("the credential cannot be used: {0}")]
+    Credential(&'static str),
     /// What is stored is nothing that this service makes.
     #[error("what is stored was not made by this kind of key service")]
     Stored,
@@ -229,7 +291,9 @@ mod tests {
         ] {
             assert!(!KeyService::is_named_by(text), "{text}");
         }
-        assert!(KeyService::is_named_by("transit:nonsense"));
+        for text in ["transit:x", "aws-kms:x", "gcp-kms:x", "azure-kms:x"] {
+            assert!(KeyService::is_named_by(text), "{text}");
+        }
         assert_eq!(
             "transit:nonsense".parse::<KeyService>(),
             Err(SourceError::Transit)

@@ -172,9 +172,10 @@ pub(super) const PREFIX: &str = "transit:";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::KeyService;
+    use crate::service::{KeyService, Proof};
     use chancery_core::id::{Id as _, TenantId};
     use chancery_core::random::DangerSeededRandom;
+    use chancery_core::time::Timestamp;
 
     const SOURCE: &str = "transit:https://bao.example:8200/v1/team-a/transit/chancery";
 
@@ -184,6 +185,24 @@ mod tests {
 
     fn token() -> Secret<String> {
         Secret::new("hvs.TOKEN\n".to_owned())
+    }
+
+    fn wrap(key: &WrappingKey, binding: Binding) -> ServiceRequest {
+        let token = token();
+        let proof = Proof {
+            credential: &token,
+            now: Timestamp::from_seconds(0),
+        };
+        service().wrap_request(key, binding, &proof).unwrap()
+    }
+
+    fn unwrapping(stored: &[u8]) -> Result<ServiceRequest, ServiceError> {
+        let token = token();
+        let proof = Proof {
+            credential: &token,
+            now: Timestamp::from_seconds(0),
+        };
+        service().unwrap_request(stored, Binding::Probe, &proof)
     }
 
     fn answer(status: u16, body: &str) -> ServiceAnswer {
@@ -229,7 +248,7 @@ mod tests {
     #[test]
     fn requests_are_those_of_the_documentation() {
         let key = WrappingKey::from_bytes(&[7; 32]).unwrap();
-        let request = service().wrap_request(&key, Binding::Probe, &token());
+        let request = wrap(&key, Binding::Probe);
         assert_eq!(
             request.url,
             "https://bao.example:8200/v1/team-a/transit/encrypt/chancery"
@@ -243,9 +262,7 @@ mod tests {
         assert!(!format!("{request:?}").contains("TOKEN"));
 
         let stored = format!("vault:v3:{}", STANDARD.encode([1; 60]));
-        let request = service()
-            .unwrap_request(stored.as_bytes(), Binding::Probe, &token())
-            .unwrap();
+        let request = unwrapping(stored.as_bytes()).unwrap();
         assert_eq!(
             request.url,
             "https://bao.example:8200/v1/team-a/transit/decrypt/chancery"
@@ -260,7 +277,7 @@ mod tests {
         let key = WrappingKey::generate(&DangerSeededRandom::new(1));
         let bodies = [1, 2].map(|byte| {
             let binding = Binding::Tenant(TenantId::from_bytes([byte; 16]));
-            let request = service().wrap_request(&key, binding, &token());
+            let request = wrap(&key, binding);
             request.body.expose_secret().clone()
         });
         assert_ne!(bodies[0], bodies[1]);
@@ -296,7 +313,7 @@ mod tests {
             let body = format!(r#"{{"data":{{"ciphertext":"{text}"}}}}"#);
             let refused = service().read_wrapped(&answer(200, &body));
             assert!(matches!(refused, Err(ServiceError::Malformed(_))), "{text}");
-            let stored = service().unwrap_request(text.as_bytes(), Binding::Probe, &token());
+            let stored = unwrapping(text.as_bytes());
             assert_eq!(stored.err(), Some(ServiceError::Stored), "{text}");
         }
     }
