@@ -143,6 +143,8 @@ pub enum EventKind {
     VaultRotated,
     /// The root key was replaced.
     RootKeyRotated,
+    /// The key of a tenant that ended was destroyed.
+    TenantKeyDestroyed,
     /// A person's yes was asked for.
     ApprovalRequested,
     /// A person said yes.
@@ -234,6 +236,7 @@ impl fmt::Display for EventKind {
             Self::VaultRotationStarted => f.write_str("vault.rotation_started"),
             Self::VaultRotated => f.write_str("vault.rotated"),
             Self::RootKeyRotated => f.write_str("root_key.rotated"),
+            Self::TenantKeyDestroyed => f.write_str("tenant_key.destroyed"),
             Self::ApprovalRequested => f.write_str("approval.requested"),
             Self::ApprovalGiven => f.write_str("approval.given"),
             Self::ApprovalDenied => f.write_str("approval.denied"),

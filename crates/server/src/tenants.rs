@@ -12,7 +12,7 @@ use chancery_core::tenant::Tenant;
 use chancery_core::time::{Timestamp, Ttl};
 use chancery_policy::PolicySet;
 use chancery_store::restore::{self, Restore};
-use chancery_store::{Db, PolicySetSpec, record};
+use chancery_store::{Db, PolicySetSpec, key, record};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -233,7 +233,7 @@ impl Tenants {
         let _turn = self.turn.lock().await;
         let mut map = Map::default();
         for tenant in chancery_store::all_tenants(db).await? {
-            if tenant.state == Lifecycle::Retired {
+            if is_over(db, &tenant).await? {
                 continue;
             }
             let waiting = self.map.load().waiting.get(&tenant.id).cloned();
@@ -261,6 +261,9 @@ impl Tenants {
         let Some(tenant) = record::find_by_id(db, id, id).await? else {
             return Ok(());
         };
+        if is_over(db, &tenant).await? {
+            return Ok(());
+        }
         // Boxed: it is rarely waited for, and would make the state of every request that may come here large.
         let loaded = Box::pin(self.load(db, tenant, self.find(id), Patience::Short)).await?;
         let mut map = Map::clone(&self.map.load());
@@ -303,6 +306,15 @@ impl Tenants {
             Some(fault) => Loaded::Behind(served, fault),
         })
     }
+}
+
+/// Whether a tenant ended and its key is destroyed. Until then it is kept here, for its last events to enter its log;
+/// nobody is served.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn is_over(db: &Db, tenant: &Tenant) -> Result<bool, Failure> {
+    Ok(tenant.state == Lifecycle::Retired && key::find_tenant_key(db, tenant.id).await?.is_none())
 }
 
 /// A tenant that is served, with its record as it is now.

@@ -117,6 +117,16 @@ pub async fn load_signing_keys(db: &Db, tenant: TenantId) -> Result<Vec<SigningK
     rows.iter().map(read).collect()
 }
 
+/// Destroys the keys of a tenant: the one that everything of it is sealed under, and what it signs with. Fails with label
+/// `tenant_key` if they are gone.
+pub fn destroy_keys(tenant: TenantId) -> [Statement; 2] {
+    let params = || vec![Value::id(tenant)];
+    [
+        Statement::new(&DESTROY_TENANT, params(), Expect::Rows(1), "tenant_key"),
+        Statement::new(&DESTROY_SIGNING, params(), Expect::Any, "signing_key"),
+    ]
+}
+
 /// Stores a signing key.
 pub fn insert_signing_key(tenant: TenantId, key: &SigningKeyRow) -> Statement {
     let params = vec![
@@ -169,6 +179,8 @@ const RENEW_ROOT: Sql =
     Sql::same("UPDATE root_key SET check_value = ?2, source = ?3, wrapped = ?4 WHERE id = ?1");
 const FIND_TENANT: Sql = Sql::same("SELECT sealed FROM tenant_keys WHERE tenant = ?1");
 const INSERT_TENANT: Sql = Sql::same("INSERT INTO tenant_keys (tenant, sealed) VALUES (?1, ?2)");
+const DESTROY_TENANT: Sql = Sql::same("DELETE FROM tenant_keys WHERE tenant = ?1");
+const DESTROY_SIGNING: Sql = Sql::same("DELETE FROM signing_keys WHERE tenant = ?1");
 const SIGNING: Sql = Sql::same(
     "SELECT kid, purpose, algorithm, state, public, sealed, created_at, retires_at FROM signing_keys
      WHERE tenant = ?1 ORDER BY created_at, kid",
@@ -189,6 +201,8 @@ pub(crate) const QUERIES: &[&Sql] = &[
     &RENEW_ROOT,
     &FIND_TENANT,
     &INSERT_TENANT,
+    &DESTROY_TENANT,
+    &DESTROY_SIGNING,
     &SIGNING,
     &INSERT_SIGNING,
     &MOVE_SIGNING,

@@ -6,6 +6,7 @@ pub mod backup;
 mod call_sentence;
 pub mod calls;
 pub mod denied;
+pub mod destruction;
 pub mod enrol;
 pub mod entry;
 pub mod keys;

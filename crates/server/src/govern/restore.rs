@@ -14,7 +14,7 @@ use crate::tenants::Served;
 use chancery_core::event::{Event, EventKind, EventOutcome};
 use chancery_core::id::{BatchId, EventId, Id as _};
 use chancery_core::name::Name;
-use chancery_core::noun::{Lifecycle, Noun};
+use chancery_core::noun::Noun;
 use chancery_core::random::Random;
 use chancery_core::tenant::Tenant;
 use chancery_core::time::Timestamp;
@@ -52,7 +52,7 @@ pub async fn run(
     let roots = setup::prepare(db, roots, now, random).await?;
     let mut all = Vec::new();
     for tenant in chancery_store::all_tenants(db).await? {
-        if tenant.state == Lifecycle::Retired {
+        if crate::tenants::is_over(db, &tenant).await? {
             continue;
         }
         let keys = TenantKeys::load(db, Opening::first(&roots), &tenant).await?;

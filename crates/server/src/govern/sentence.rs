@@ -43,6 +43,11 @@ pub fn sentence(leaf: &Leaf, parts: &Map<String, Value>, names: &Names) -> Strin
             id(leaf, "previous"),
             id(leaf, "root_key")
         ),
+        "tenant_key.destroyed" => format!(
+            "the key {} of tenant {}, which ended, was destroyed: nothing that was sealed under it opens any more",
+            id(leaf, "tenant_key"),
+            id(leaf, "tenant")
+        ),
         "authorization.answered" => answered(leaf, &actor, names),
         "agreement.reused" => reused(leaf, &actor),
         "limit.reached" => limited(leaf, parts, names),

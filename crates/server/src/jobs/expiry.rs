@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::connect::disconnect;
 use crate::error::Failure;
-use crate::govern::{keys, rotation};
+use crate::govern::{destruction, keys, rotation};
 use crate::issue::agreement::LONGEST;
 use crate::issue::flood;
 use crate::limits::refused;
@@ -56,6 +56,7 @@ pub async fn run(app: &App) -> Result<(), Failure> {
     let revoked = change::revoked_tokens(&app.db, now).await?;
     let revoked = revoked.into_iter().map(|(tenant, token, _)| (tenant, token));
     app.directory.replace_revoked(&known, revoked);
+    destruction::run(app, now).await?;
     rotation::settle_roots(app).await?;
     rotation::finish_all(app, now).await
 }

@@ -10,6 +10,7 @@ use chancery_server::keys::RootKey;
 use chancery_server::kms;
 use chancery_server::node::{NodeConfig, World};
 use chancery_server::roots::RootSource;
+use chancery_server::store::key;
 use serde_json::{Value, json};
 
 on_both_engines!(
@@ -20,6 +21,7 @@ on_both_engines!(
     a_node_does_not_start_without_the_right_key_and_says_which_it_is,
     a_root_key_moves_from_a_file_to_a_service_and_back,
     a_move_to_a_service_that_fails_meanwhile_goes_on_where_it_was,
+    the_key_of_a_tenant_that_ended_is_destroyed_when_its_log_is_complete,
 );
 
 mod two_nodes {
@@ -388,6 +390,67 @@ async fn a_move_to_a_service_that_fails_meanwhile_goes_on_where_it_was(place: Pl
     estate.node = Chancery::start_with(&place, both(at_hand(7), transit.root(TOKEN))).await;
     estate.node.add_tenant("after").await;
     works(&estate).await;
+}
+
+async fn the_key_of_a_tenant_that_ended_is_destroyed_when_its_log_is_complete(place: Place) {
+    let node = Chancery::start(&place).await;
+    node.add_tenant("acme").await;
+    node.add_tenant("beta").await;
+    let id = node.app.tenants.find_by_name("acme").unwrap().tenant.id;
+    let key = async || key::find_tenant_key(&node.app.db, id).await.unwrap();
+    let signing = async || key::load_signing_keys(&node.app.db, id).await.unwrap().len();
+    node.admin("POST", "/t/system/api/v1/tenants/acme/suspend", Value::Null)
+        .await;
+    node.advance(Ttl::from_minutes(2)).await;
+    node.integrate().await;
+    node.expire().await;
+    assert!(key().await.is_some(), "a suspended tenant may come back");
+
+    node.admin("POST", "/t/system/api/v1/tenants/acme/retire", Value::Null)
+        .await;
+    let gone = node.local("GET", "/t/acme/api/v1/agents", Value::Null).await;
+    assert_eq!(gone.status, 421, "{}", gone.text());
+    node.integrate().await;
+    node.expire().await;
+    assert!(
+        key().await.is_some(),
+        "events of requests under way may still come"
+    );
+    node.advance(Ttl::from_minutes(2)).await;
+    node.integrate().await;
+    assert!(signing().await > 0);
+    node.expire().await;
+    assert_eq!((key().await, signing().await), (None, 0));
+    assert!(node.app.tenants.find(id).is_none(), "nor does this node keep it");
+    let events = "/t/system/api/v1/audit/events?kind=tenant_key.destroyed";
+    let events = node.admin("GET", events, Value::Null).await;
+    assert_eq!(events["items"].as_array().unwrap().len(), 1, "{events}");
+    node.expire().await;
+    node.follow().await;
+    let gone = node.local("GET", "/t/acme/api/v1/agents", Value::Null).await;
+    assert_eq!(gone.status, 421, "{}", gone.text());
+    assert_eq!(
+        new_tenant(&node, "acme").await.status,
+        409,
+        "names are never used again"
+    );
+
+    // The others, and a start without it.
+    assert_eq!(
+        node.local("GET", "/t/beta/api/v1/agents", Value::Null)
+            .await
+            .status,
+        200
+    );
+    node.app.db.close().await;
+    let node = Chancery::start(&place).await;
+    assert!(node.app.tenants.find(id).is_none());
+    assert_eq!(
+        node.local("GET", "/t/beta/api/v1/agents", Value::Null)
+            .await
+            .status,
+        200
+    );
 }
 
 async fn a_tenant_whose_key_the_service_does_not_open_yet_is_unavailable_and_not_unknown(place: Place) {
