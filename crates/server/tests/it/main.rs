@@ -52,6 +52,7 @@ mod connect_calls;
 mod connect_deputy;
 #[cfg(test)]
 mod connect_faults;
+#[cfg(test)]
 mod connect_shared;
 #[cfg(test)]
 mod connections;
