@@ -227,9 +227,8 @@ fn forms(html: &str, address: &Url) -> anyhow::Result<Vec<Form>> {
             Piece::Text(text) => {
                 let button = forms.last_mut().and_then(|form| form.buttons.last_mut());
                 if let Some(button) = button.filter(|_| in_button) {
-                    button.text = format!("{} {}", button.text, plain(text).trim())
-                        .trim()
-                        .to_owned();
+                    let both = format!("{} {}", button.text, plain(text).trim());
+                    both.trim().clone_into(&mut button.text);
                 }
                 continue;
             }

@@ -54,7 +54,7 @@ pub async fn ensure(app: &Arc<App>, served: &Arc<Served>, permit: &UsePermit) ->
     }
     // What was read for the decision, a moment ago, may do.
     let is_fresh = |tokens: TokensSeen| tokens.is_fresh((now, now.plus(AHEAD)));
-    if account.tokens.is_some_and(is_fresh) || work.stands(now).await?.is_some() {
+    if work.account.tokens.is_some_and(is_fresh) || work.stands(now).await?.is_some() {
         return Ok(());
     }
     // In a task of its own: a client that goes away does not end a refresh that the provider has seen.
