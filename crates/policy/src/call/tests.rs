@@ -321,7 +321,10 @@ fn a_credential_is_handed_out_by_an_action_of_its_own() {
     );
     assert_eq!(reason(&set, release(|_| ())), Some(DenyReason::ReleaseRefused));
     assert_eq!(reason(&set, through(github())), None);
-    let only_use = r#"@id("use") permit (principal is Agent, action == Action::"use_connection", resource is Connection);"#;
+    let only_use = r#"
+        @id("use") permit (principal is Agent, action == Action::"use_connection", resource is Connection);
+        @id("managed") permit (principal in Role::"administrator", action in Action::"manage", resource);
+    "#;
     let only_use = PolicySet::compile(only_use).unwrap();
     assert_eq!(
         reason(&only_use, release(|_| ())),
