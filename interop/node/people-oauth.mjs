@@ -215,7 +215,7 @@ for (const action of ["allow", "deny"]) {
     const decided = await fetch(decision, { method: "POST" });
     must(decided.status === 204, decided.status, await decided.text());
     const outcome = await polled.then(({ scope }) => scope, ({ error }) => error);
-    must(outcome === (action === "allow" ? "read" : "access_denied"), outcome);
+    must(outcome === (action === "allow" ? "openid read" : "access_denied"), outcome);
     return outcome;
   });
 }
